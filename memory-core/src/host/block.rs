@@ -1,0 +1,378 @@
+//! A RAM block: one stretch of host memory.
+
+use super::page::{HostPage, PAGE_SIZE};
+use crate::access::Width;
+use crate::address::Size;
+use crate::sync::Arc;
+use std::fmt;
+use std::fs::File;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
+use vm_memory::{FileOffset, MmapRegion, VolatileMemory, VolatileSlice};
+
+/// Why host memory could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum HostMemoryError {
+    /// The size is zero or above what the host can address.
+    #[error("{0} bytes of host memory cannot be mapped")]
+    Size(Size),
+    /// The host refused the mapping.
+    #[error("cannot map {size} bytes of host memory: {reason}")]
+    Map {
+        /// Bytes asked for.
+        size: Size,
+        /// What the host said.
+        reason: MmapRegionError,
+    },
+}
+
+/// One stretch of host memory that backs RAM, ROM or a ROM device. QEMU's name: `RAMBlock`.
+///
+/// Offsets are bytes from the block's start. All methods may be called from any thread and take no lock. Typed
+/// accesses are in little-endian byte order; aligned ones are host atomics (acquire loads, release stores),
+/// others may be seen half done by another thread, as on real buses. What lies out of bounds is refused with
+/// `None` or `false`, nothing of it is touched.
+pub struct RamBlock {
+    mapping: Option<MmapRegion>,
+    base: NonNull<u8>,
+    len: usize,
+    size: Size,
+}
+
+// SAFETY: `base` points to a mapping that lives as long as the block and that is only ever accessed through
+// atomics, volatile accesses or copies that are allowed to race; no reference to its bytes is ever made.
+unsafe impl Send for RamBlock {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for RamBlock {}
+
+impl RamBlock {
+    /// Zeroed private memory of `size` bytes. The host gives pages as they are first touched.
+    ///
+    /// # Errors
+    /// A size of zero or above the host's address space, or a refusal of the host.
+    pub fn anonymous(size: impl Into<Size>) -> Result<Arc<Self>, HostMemoryError> {
+        let size = size.into();
+        Self::build(size, |len| MmapRegion::new(len))
+    }
+
+    /// Memory that is a file's content from `offset` on, shared with everybody who maps the file: what the guest
+    /// writes reaches the file.
+    ///
+    /// # Errors
+    /// As [`RamBlock::anonymous`]; also if the file is shorter than `offset + size`.
+    pub fn shared_file(file: File, offset: u64, size: impl Into<Size>) -> Result<Arc<Self>, HostMemoryError> {
+        let size = size.into();
+        Self::build(size, |len| MmapRegion::from_file(FileOffset::new(file, offset), len))
+    }
+
+    /// A copy-on-write image of a file's content from `offset` on: the file is never changed.
+    ///
+    /// # Errors
+    /// As [`RamBlock::shared_file`].
+    pub fn private_file(
+        file: File,
+        offset: u64,
+        size: impl Into<Size>,
+    ) -> Result<Arc<Self>, HostMemoryError> {
+        let size = size.into();
+        Self::build(size, |len| {
+            MmapRegionBuilder::new(len)
+                .with_file_offset(FileOffset::new(file, offset))
+                .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+                .with_mmap_flags(libc::MAP_PRIVATE | libc::MAP_NORESERVE)
+                .build()
+        })
+    }
+
+    /// A block that has a size and no memory: for maps that are looked at and never run, such as one read back
+    /// from a dump. Every access is refused.
+    pub fn unbacked(size: impl Into<Size>) -> Arc<Self> {
+        Arc::new(Self { mapping: None, base: NonNull::dangling(), len: 0, size: size.into() })
+    }
+
+    fn build(
+        size: Size,
+        map: impl FnOnce(usize) -> Result<MmapRegion, MmapRegionError>,
+    ) -> Result<Arc<Self>, HostMemoryError> {
+        let len = usize::try_from(size.bytes())
+            .ok()
+            .filter(|len| *len > 0 && isize::try_from(*len).is_ok())
+            .ok_or(HostMemoryError::Size(size))?;
+        let mapping = map(len).map_err(|reason| HostMemoryError::Map { size, reason })?;
+        let base = NonNull::new(mapping.as_ptr()).ok_or(HostMemoryError::Size(size))?;
+        Ok(Arc::new(Self { mapping: Some(mapping), base, len, size }))
+    }
+
+    /// The size in bytes.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Whether there is host memory behind the block; see [`RamBlock::unbacked`].
+    pub fn is_backed(&self) -> bool {
+        self.mapping.is_some()
+    }
+
+    /// The pointer to `len` bytes at `offset`, if they lie inside.
+    #[inline]
+    fn pointer(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
+        let offset = usize::try_from(offset).ok()?;
+        if len > self.len || offset > self.len - len {
+            return None;
+        }
+        // SAFETY: `offset + len <= self.len`, so the result stays inside the mapping (or one past its end).
+        Some(unsafe { self.base.add(offset) })
+    }
+
+    /// Reads `width` bytes at `offset`.
+    #[inline]
+    pub fn load(&self, offset: u64, width: Width) -> Option<u64> {
+        let pointer = self.pointer(offset, width.len())?.as_ptr();
+        if !width.aligned(pointer as u64) {
+            let mut bytes = [0; 8];
+            let bytes = bytes.get_mut(..width.len())?;
+            self.read(offset, bytes);
+            return Some(crate::access::ByteOrder::Little.decode(bytes));
+        }
+        // SAFETY: `pointer` is inside the mapping for `width` bytes and aligned to them; the mapping outlives
+        // the reference, and guest memory is only accessed in ways that may race with atomics.
+        Some(unsafe {
+            match width {
+                Width::W1 => AtomicU8::from_ptr(pointer).load(Ordering::Acquire).into(),
+                Width::W2 => u16::from_le(AtomicU16::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
+                Width::W4 => u32::from_le(AtomicU32::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
+                Width::W8 => u64::from_le(AtomicU64::from_ptr(pointer.cast()).load(Ordering::Acquire)),
+            }
+        })
+    }
+
+    /// Writes the low `width` bytes of `value` at `offset`; false if they do not lie inside.
+    #[inline]
+    #[must_use]
+    pub fn store(&self, offset: u64, width: Width, value: u64) -> bool {
+        let Some(pointer) = self.pointer(offset, width.len()) else { return false };
+        let pointer = pointer.as_ptr();
+        if !width.aligned(pointer as u64) {
+            let bytes = value.to_le_bytes();
+            return bytes.get(..width.len()).is_some_and(|bytes| self.write(offset, bytes));
+        }
+        // SAFETY: as in `load`.
+        unsafe {
+            match width {
+                Width::W1 => AtomicU8::from_ptr(pointer).store(value as u8, Ordering::Release),
+                Width::W2 => {
+                    AtomicU16::from_ptr(pointer.cast()).store((value as u16).to_le(), Ordering::Release);
+                }
+                Width::W4 => {
+                    AtomicU32::from_ptr(pointer.cast()).store((value as u32).to_le(), Ordering::Release);
+                }
+                Width::W8 => AtomicU64::from_ptr(pointer.cast()).store(value.to_le(), Ordering::Release),
+            }
+        }
+        true
+    }
+
+    /// Replaces `width` bytes at `offset` by `new` if they equal `current`, atomically and sequentially
+    /// consistent. `Ok` holds the old value if it was replaced, `Err` if not; `None` if the place is not aligned
+    /// to `width` or not inside.
+    pub fn compare_exchange(
+        &self,
+        offset: u64,
+        width: Width,
+        current: u64,
+        new: u64,
+    ) -> Option<Result<u64, u64>> {
+        let pointer = self.pointer(offset, width.len())?.as_ptr();
+        if !width.aligned(pointer as u64) {
+            return None;
+        }
+        macro_rules! exchange {
+            ($atomic:ty, $int:ty) => {{
+                // SAFETY: as in `load`.
+                let cell = unsafe { <$atomic>::from_ptr(pointer.cast()) };
+                let convert = |value: $int| u64::from(<$int>::from_le(value));
+                cell.compare_exchange(
+                    (current as $int).to_le(),
+                    (new as $int).to_le(),
+                    Ordering::SeqCst,
+                    Ordering::SeqCst,
+                )
+                .map(convert)
+                .map_err(convert)
+            }};
+        }
+        Some(match width {
+            Width::W1 => exchange!(AtomicU8, u8),
+            Width::W2 => exchange!(AtomicU16, u16),
+            Width::W4 => exchange!(AtomicU32, u32),
+            Width::W8 => exchange!(AtomicU64, u64),
+        })
+    }
+
+    /// Copies the bytes at `offset` to `bytes`; false if they do not lie inside.
+    #[must_use]
+    pub fn read(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        let Some(pointer) = self.pointer(offset, bytes.len()) else { return false };
+        // SAFETY: `pointer` is valid for `bytes.len()` bytes; `bytes` is ours alone and cannot overlap the
+        // mapping, to which no reference exists.
+        unsafe { copy::from_guest(pointer.as_ptr(), bytes) };
+        true
+    }
+
+    /// Copies `bytes` to `offset`; false if they do not fit inside.
+    #[must_use]
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> bool {
+        let Some(pointer) = self.pointer(offset, bytes.len()) else { return false };
+        // SAFETY: as in `read`, the other way round.
+        unsafe { copy::to_guest(pointer.as_ptr(), bytes) };
+        true
+    }
+
+    /// Sets `len` bytes at `offset` to `byte`; false if they do not lie inside.
+    #[must_use]
+    pub fn fill(&self, offset: u64, len: u64, byte: u8) -> bool {
+        let Ok(len) = usize::try_from(len) else { return false };
+        let Some(pointer) = self.pointer(offset, len) else { return false };
+        // SAFETY: as in `write`.
+        unsafe { copy::fill_guest(pointer.as_ptr(), len, byte) };
+        true
+    }
+
+    /// The bytes at `offset` as `vm-memory`'s type, or `None` if they do not lie inside.
+    pub fn slice(&self, offset: u64, len: usize) -> Option<VolatileSlice<'_>> {
+        self.mapping.as_ref()?.get_slice(usize::try_from(offset).ok()?, len).ok()
+    }
+
+    /// The page of host memory at `offset`, a multiple of [`PAGE_SIZE`], if all of it lies inside.
+    pub fn page(self: &Arc<Self>, offset: u64) -> Option<HostPage> {
+        if !offset.is_multiple_of(PAGE_SIZE as u64) {
+            return None;
+        }
+        let pointer = self.pointer(offset, PAGE_SIZE)?;
+        // SAFETY: `pointer` is valid for a page for as long as the block lives, which the page keeps alive. The
+        // mapping starts at a page of the host, which is a multiple of ours, so `pointer` is page aligned.
+        Some(unsafe { HostPage::new(pointer, self.clone()) })
+    }
+}
+
+impl fmt::Debug for RamBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RamBlock").field("size", &self.size).field("backed", &self.is_backed()).finish()
+    }
+}
+
+/// Bulk copies as the processor does them best.
+#[cfg(not(any(miri, flatland_bytewise_copies)))]
+mod copy {
+    use std::ptr;
+
+    /// # Safety
+    /// `from` is valid for reads of `to.len()` bytes of guest memory.
+    pub(super) unsafe fn from_guest(from: *const u8, to: &mut [u8]) {
+        // SAFETY: the caller's promise; `to` is a unique borrow, so the two do not overlap.
+        unsafe { ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) }
+    }
+
+    /// # Safety
+    /// `to` is valid for writes of `from.len()` bytes of guest memory.
+    pub(super) unsafe fn to_guest(to: *mut u8, from: &[u8]) {
+        // SAFETY: the caller's promise; no reference to guest memory exists, so the two do not overlap.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
+    }
+
+    /// # Safety
+    /// `to` is valid for writes of `len` bytes of guest memory.
+    pub(super) unsafe fn fill_guest(to: *mut u8, len: usize, byte: u8) {
+        // SAFETY: the caller's promise.
+        unsafe { ptr::write_bytes(to, byte, len) }
+    }
+}
+
+/// Bulk copies that race without being a data race: Miri and the sanitizers must not take the guest's races
+/// for ours.
+#[cfg(any(miri, flatland_bytewise_copies))]
+mod copy {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    /// # Safety
+    /// `from` is valid for reads of `to.len()` bytes of guest memory.
+    pub(super) unsafe fn from_guest(from: *const u8, to: &mut [u8]) {
+        for (index, byte) in to.iter_mut().enumerate() {
+            // SAFETY: the caller's promise covers `index`.
+            *byte = unsafe { AtomicU8::from_ptr(from.add(index).cast_mut()) }.load(Ordering::Relaxed);
+        }
+    }
+
+    /// # Safety
+    /// `to` is valid for writes of `from.len()` bytes of guest memory.
+    pub(super) unsafe fn to_guest(to: *mut u8, from: &[u8]) {
+        for (index, byte) in from.iter().enumerate() {
+            // SAFETY: the caller's promise covers `index`.
+            unsafe { AtomicU8::from_ptr(to.add(index)) }.store(*byte, Ordering::Relaxed);
+        }
+    }
+
+    /// # Safety
+    /// `to` is valid for writes of `len` bytes of guest memory.
+    pub(super) unsafe fn fill_guest(to: *mut u8, len: usize, byte: u8) {
+        for index in 0..len {
+            // SAFETY: the caller's promise covers `index`.
+            unsafe { AtomicU8::from_ptr(to.add(index)) }.store(byte, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typed_accesses_are_little_endian_and_bounded() {
+        let block = RamBlock::anonymous(0x1000u64).unwrap();
+        assert!(block.store(0, Width::W8, 0x8877_6655_4433_2211));
+        assert_eq!(block.load(0, Width::W2), Some(0x2211));
+        assert_eq!(block.load(1, Width::W4), Some(0x5544_3322));
+        assert!(block.store(3, Width::W4, 0xaabb_ccdd));
+        assert_eq!(block.load(0, Width::W8), Some(0x88aa_bbcc_dd33_2211));
+        assert_eq!(block.load(0xffd, Width::W4), None);
+        assert_eq!(block.load(u64::MAX, Width::W1), None);
+        assert!(!block.store(0xfff, Width::W2, 1));
+    }
+
+    #[test]
+    fn compare_exchange_needs_alignment_and_the_old_value() {
+        let block = RamBlock::anonymous(0x1000u64).unwrap();
+        assert_eq!(block.compare_exchange(8, Width::W4, 0, 7), Some(Ok(0)));
+        assert_eq!(block.compare_exchange(8, Width::W4, 0, 9), Some(Err(7)));
+        assert_eq!(block.compare_exchange(9, Width::W4, 0, 9), None);
+        assert_eq!(block.compare_exchange(0x1000, Width::W1, 0, 9), None);
+    }
+
+    #[test]
+    fn bulk_copies_are_bounded() {
+        let block = RamBlock::anonymous(0x1000u64).unwrap();
+        assert!(block.write(0xffe, &[1, 2]));
+        assert!(!block.write(0xffe, &[1, 2, 3]));
+        let mut bytes = [0; 2];
+        assert!(block.read(0xffe, &mut bytes));
+        assert_eq!(bytes, [1, 2]);
+        assert!(block.fill(0, 0x1000, 5) && !block.fill(1, 0x1000, 6));
+        assert_eq!(block.load(0xff8, Width::W8), Some(0x0505_0505_0505_0505));
+    }
+
+    #[test]
+    fn an_unbacked_block_refuses_every_access() {
+        let block = RamBlock::unbacked(Size::FULL);
+        assert_eq!(block.size(), Size::FULL);
+        assert_eq!(block.load(0, Width::W1), None);
+        assert!(!block.write(0, &[0]));
+        assert!(block.page(0).is_none());
+    }
+
+    #[test]
+    fn impossible_sizes_are_errors() {
+        assert!(matches!(RamBlock::anonymous(Size::ZERO), Err(HostMemoryError::Size(_))));
+        assert!(matches!(RamBlock::anonymous(Size::FULL), Err(HostMemoryError::Size(_))));
+    }
+}
