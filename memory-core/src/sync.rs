@@ -3,6 +3,7 @@
 pub(crate) use crossbeam::queue::SegQueue;
 pub use std::sync::{Arc, Weak};
 pub(crate) use std::sync::{
-    Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+    Condvar, Mutex, OnceLock, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
+pub(crate) use std::thread_local;

@@ -53,7 +53,7 @@ impl RamBlock {
     /// A size of zero or above the host's address space, or a refusal of the host.
     pub fn anonymous(size: impl Into<Size>) -> Result<Arc<Self>, HostMemoryError> {
         let size = size.into();
-        Self::build(size, |len| MmapRegion::new(len))
+        Self::build(size, MmapRegion::new)
     }
 
     /// Memory that is a file's content from `offset` on, shared with everybody who maps the file: what the guest
@@ -132,7 +132,9 @@ impl RamBlock {
         if !width.aligned(pointer as u64) {
             let mut bytes = [0; 8];
             let bytes = bytes.get_mut(..width.len())?;
-            self.read(offset, bytes);
+            if !self.read(offset, bytes) {
+                return None;
+            }
             return Some(crate::access::ByteOrder::Little.decode(bytes));
         }
         // SAFETY: `pointer` is inside the mapping for `width` bytes and aligned to them; the mapping outlives

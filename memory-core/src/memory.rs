@@ -1,0 +1,466 @@
+//! The memory of one machine: the writers' lock, transactions, and what happens at their end.
+
+use crate::builder::RegionBuilder;
+use crate::error::MemoryError;
+use crate::host::RamBlock;
+use crate::id::{OwnerId, RegionId, SpaceId};
+use crate::kind::{Callbacks, Kind};
+use crate::mmio::{BindIommu, BindMmio};
+use crate::owner::{Owner, Plug};
+use crate::region::RegionRef;
+use crate::rules::AccessRules;
+use crate::state::State;
+use crate::sync::{
+    Arc, AtomicU64, Condvar, Mutex, OnceLock, Ordering, PoisonError, SegQueue, Weak, thread_local,
+};
+use crate::transaction::Transaction;
+use crate::tree::Tree;
+use crate::{address::Size, node::Node};
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt;
+
+/// What is done with a changed tree: views are rendered, listeners told, views published.
+pub trait CommitSink: Send + Sync {
+    /// Called at each outermost commit, with the writers' lock held. `touched` are the regions whose attributes
+    /// or mapping may have changed, with the old and new parents of those that moved.
+    ///
+    /// With `forced` something has been removed for good and the commit cannot be refused.
+    ///
+    /// # Errors
+    /// A refusal: nothing must be published then, and the tree is rolled back.
+    fn commit(
+        &self,
+        tree: &Tree,
+        touched: &BTreeSet<RegionId>,
+        forced: bool,
+    ) -> Result<(), Box<dyn Error + Send + Sync>>;
+
+    /// Called after a commit, with no lock held: the place for what destructors may run in.
+    fn settle(&self);
+
+    /// Takes what may be the last reference to an owner; its destructor must run with no lock held and outside of
+    /// any access.
+    fn retire(&self, owner: Box<dyn Any + Send>);
+}
+
+/// What is to be removed, as soon as no transaction is in the way.
+pub(crate) enum Condemned {
+    Region(RegionId),
+    Plug(OwnerId, Box<dyn Any + Send>),
+}
+
+struct Inner {
+    /// The tree, or `None` while a writer has it: having it *is* the writers' lock. The mutex itself is held for an
+    /// instant only. Lock order: device locks before this.
+    state: Mutex<Option<Box<State>>>,
+    returned: Condvar,
+    sink: OnceLock<Weak<dyn CommitSink>>,
+    /// Source of every number that is unique in the machine.
+    numbers: AtomicU64,
+    condemned: SegQueue<Condemned>,
+}
+
+/// What a thread has of the machines whose writers' lock it holds.
+struct Held {
+    /// Address of the machine's `Inner`, which is alive as long as somebody holds its lock.
+    memory: usize,
+    /// `None` while the commit has it, which is when listeners run.
+    state: Option<Box<State>>,
+}
+
+thread_local! {
+    static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
+}
+
+/// All regions of one machine. Clones are the same memory.
+///
+/// Changes are made through the handles of regions, singly or grouped by [`Memory::transaction`]. One thread at
+/// a time changes the tree; others that want to wait. A thread inside a transaction takes its changes to the
+/// present level of it.
+///
+/// ```
+/// use memory_core::{Memory, MemoryError, RamBlock, Size};
+/// let memory = Memory::new();
+/// let system = memory.container("system", Size::FULL).build()?;
+/// let ram = memory.ram("ram", RamBlock::anonymous(0x10000u64)?).build()?;
+/// memory.transaction(|_| {
+///     system.map(0x8000_0000, &ram)?;
+///     ram.set_enabled(true)
+/// })?;
+/// assert_eq!(ram.address()?, Some(0x8000_0000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Memory {
+    inner: Arc<Inner>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memory {
+    /// The memory of a machine, with no region in it.
+    pub fn new() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                state: Mutex::new(Some(Box::default())),
+                returned: Condvar::new(),
+                sink: OnceLock::new(),
+                numbers: AtomicU64::new(1),
+                condemned: SegQueue::new(),
+            }),
+        }
+    }
+
+    /// Names who is told of commits, once; false if that was done before.
+    pub fn set_sink(&self, sink: Weak<dyn CommitSink>) -> bool {
+        self.inner.sink.set(sink).is_ok()
+    }
+
+    fn sink(&self) -> Option<Arc<dyn CommitSink>> {
+        self.inner.sink.get()?.upgrade()
+    }
+
+    /// A number that was not given out before in this machine, never 0.
+    pub fn unique(&self) -> u64 {
+        self.inner.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// An id for an address space.
+    pub fn new_space_id(&self) -> SpaceId {
+        SpaceId(self.unique())
+    }
+
+    /// Whether both are the same machine's memory.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// An owner of regions; `path` names it for people and in RAM block identifiers.
+    pub fn owner(&self, path: impl Into<Arc<str>>, object: Weak<dyn Any + Send + Sync>) -> Owner {
+        Owner::new(OwnerId(self.unique()), path.into(), object)
+    }
+
+    /// Plugs a device in: the guard is what keeps its regions mapped, see [`Plug`].
+    pub fn plug<T: ?Sized + Send + Sync + 'static>(&self, owner: &Owner, device: Arc<T>) -> Plug<T> {
+        Plug::new(self.clone(), owner.id(), device)
+    }
+
+    /// A region that groups others, `size` bytes long.
+    pub fn container(&self, name: impl Into<Arc<str>>, size: impl Into<Size>) -> RegionBuilder {
+        RegionBuilder::new(self, name.into(), Ok(Kind::Container), size.into())
+    }
+
+    /// A region of host memory.
+    pub fn ram(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
+        let size = block.size();
+        RegionBuilder::new(self, name.into(), Ok(Kind::Ram(block)), size)
+    }
+
+    /// A region of a real device's memory.
+    pub fn ram_device(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
+        let size = block.size();
+        RegionBuilder::new(self, name.into(), Ok(Kind::RamDevice(block)), size)
+    }
+
+    /// A region of host memory that guests cannot write.
+    pub fn rom(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
+        let size = block.size();
+        RegionBuilder::new(self, name.into(), Ok(Kind::Rom(block)), size)
+    }
+
+    /// A region that reads as host memory in ROMD mode, in which it starts, and by callback otherwise; writes always
+    /// go to the callback.
+    pub fn rom_device(
+        &self,
+        name: impl Into<Arc<str>>,
+        block: Arc<RamBlock>,
+        rules: AccessRules,
+        callbacks: impl BindMmio + 'static,
+    ) -> RegionBuilder {
+        let size = block.size();
+        let kind = Kind::RomDevice(block, Callbacks::new(rules, callbacks));
+        RegionBuilder::new(self, name.into(), Ok(kind), size)
+    }
+
+    /// A region of callbacks, `size` bytes long.
+    pub fn mmio(
+        &self,
+        name: impl Into<Arc<str>>,
+        size: impl Into<Size>,
+        rules: AccessRules,
+        callbacks: impl BindMmio + 'static,
+    ) -> RegionBuilder {
+        let kind = Kind::Mmio(Callbacks::new(rules, callbacks));
+        RegionBuilder::new(self, name.into(), Ok(kind), size.into())
+    }
+
+    /// A region whose addresses are translated into another address space.
+    pub fn iommu(
+        &self,
+        name: impl Into<Arc<str>>,
+        size: impl Into<Size>,
+        translate: impl BindIommu + 'static,
+    ) -> RegionBuilder {
+        RegionBuilder::new(self, name.into(), Ok(Kind::Iommu(Arc::new(translate))), size.into())
+    }
+
+    /// A window of `size` bytes onto `target`, from its byte `offset` on.
+    pub fn alias(
+        &self,
+        name: impl Into<Arc<str>>,
+        target: &RegionRef,
+        offset: u64,
+        size: impl Into<Size>,
+    ) -> RegionBuilder {
+        let name = name.into();
+        let kind = if self.is_same(target.memory()) {
+            Ok(Kind::Alias { target: target.id(), offset })
+        } else {
+            Err(MemoryError::Foreign(target.name().clone()))
+        };
+        RegionBuilder::new(self, name, kind, size.into())
+    }
+
+    /// A region that claims `size` bytes which are handled elsewhere.
+    pub fn reservation(&self, name: impl Into<Arc<str>>, size: impl Into<Size>) -> RegionBuilder {
+        RegionBuilder::new(self, name.into(), Ok(Kind::Reservation), size.into())
+    }
+
+    /// Begins a transaction, or a further level of the one that this thread is in. Waits while another thread is in
+    /// one.
+    ///
+    /// # Errors
+    /// [`MemoryError::InsideCommit`] from a listener.
+    pub fn begin(&self) -> Result<Transaction, MemoryError> {
+        let level = match self.held(|state| state.as_mut().map(|state| Self::open(state))) {
+            Some(level) => level.ok_or(MemoryError::InsideCommit)?,
+            None => {
+                let mut state = self.wait_for_state();
+                let level = Self::open(&mut state);
+                self.hold(state);
+                level
+            }
+        };
+        Ok(Transaction::new(self.clone(), level))
+    }
+
+    fn open(state: &mut State) -> usize {
+        state.open_level();
+        state.depth() - 1
+    }
+
+    /// Runs `changes` as one transaction, or as one level of the transaction that this thread is in: they are
+    /// committed if it returns `Ok` and taken back if it returns an error or panics.
+    ///
+    /// # Errors
+    /// What `changes` returns, or why the commit was refused.
+    pub fn transaction<R, E: From<MemoryError>>(
+        &self,
+        changes: impl FnOnce(&Transaction) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let transaction = self.begin()?;
+        let result = changes(&transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+
+    /// Looks at the tree, as the transaction of this thread has left it so far. Waits while another thread is in a
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`MemoryError::InsideCommit`] from a listener.
+    pub fn read<R>(&self, look: impl FnOnce(&Tree) -> R) -> Result<R, MemoryError> {
+        let _level = self.begin()?;
+        self.with_state(|state| Ok(look(&state.tree)))
+    }
+
+    /// Whether this thread is in a transaction or a commit of this memory.
+    pub fn is_inside_transaction(&self) -> bool {
+        self.held(|_| ()).is_some()
+    }
+
+    /// This thread's hold of the lock, if it has it.
+    fn held<R>(&self, use_it: impl FnOnce(&mut Option<Box<State>>) -> R) -> Option<R> {
+        let memory = Arc::as_ptr(&self.inner) as usize;
+        HELD.with(|held| {
+            held.borrow_mut()
+                .iter_mut()
+                .find(|held| held.memory == memory)
+                .map(|held| use_it(&mut held.state))
+        })
+    }
+
+    fn hold(&self, state: Box<State>) {
+        let memory = Arc::as_ptr(&self.inner) as usize;
+        HELD.with(|held| held.borrow_mut().push(Held { memory, state: Some(state) }));
+    }
+
+    /// Changes the state inside this thread's transaction.
+    pub(crate) fn with_state<R>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<R, MemoryError>,
+    ) -> Result<R, MemoryError> {
+        let mut state = self.held(Option::take).flatten().ok_or(MemoryError::InsideCommit)?;
+        let result = change(&mut state);
+        self.held(|held| *held = Some(state));
+        result
+    }
+
+    /// Changes the state in a level of its own.
+    pub(crate) fn change<R>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<R, MemoryError>,
+    ) -> Result<R, MemoryError> {
+        let level = self.begin()?;
+        let result = self.with_state(change)?;
+        level.commit()?;
+        Ok(result)
+    }
+
+    /// Closes level `level` of this thread's transaction, and the transaction with the outermost one.
+    pub(crate) fn close(&self, level: usize, commit: bool) -> Result<(), MemoryError> {
+        let Some(state) = self.held(Option::take).flatten() else { return Err(MemoryError::Unbalanced) };
+        let mut work = Work { memory: self, state: Some(state), end: false };
+        let Some(state) = &mut work.state else { return Ok(()) };
+        if state.depth() <= level {
+            return Err(MemoryError::Unbalanced);
+        }
+        let balanced = state.depth() == level + 1;
+        let mut result = if balanced { Ok(()) } else { Err(MemoryError::Unbalanced) };
+        work.end = level == 0;
+        if commit && balanced {
+            if level > 0 {
+                state.keep_level();
+                return Ok(());
+            }
+            result = state.check();
+            if result.is_ok()
+                && !state.touched().is_empty()
+                && let Some(sink) = self.sink()
+            {
+                result = sink.commit(&state.tree, state.touched(), false).map_err(MemoryError::Refused);
+            }
+            if result.is_ok() {
+                state.settle();
+            }
+        }
+        // whatever was committed has no level left to roll back
+        state.roll_back(level);
+        let end = work.end;
+        drop(work);
+        if end {
+            self.settle();
+        }
+        result
+    }
+
+    fn wait_for_state(&self) -> Box<State> {
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(state) = state.take() {
+                return state;
+            }
+            state = self.inner.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn give_back(&self, state: Box<State>) {
+        *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
+        self.inner.returned.notify_one();
+    }
+
+    pub(crate) fn condemn(&self, condemned: Condemned) {
+        self.inner.condemned.push(condemned);
+        self.settle();
+    }
+
+    /// Removes what is condemned, unless a transaction is in the way: its end does it then. A thread that pushes and
+    /// finds the state taken did so before the taker gave it back, so the taker sees what was pushed.
+    fn settle(&self) {
+        if self.is_inside_transaction() {
+            return;
+        }
+        while !self.inner.condemned.is_empty() {
+            let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(state) = state else { return };
+            self.hold(state);
+            self.remove_condemned();
+        }
+        if let Some(sink) = self.sink() {
+            sink.settle();
+        }
+    }
+
+    fn remove_condemned(&self) {
+        let mut work = Work { memory: self, state: self.held(Option::take).flatten(), end: true };
+        let Some(state) = &mut work.state else { return };
+        let mut regions = Vec::new();
+        let mut owners = Vec::new();
+        while let Some(condemned) = self.inner.condemned.pop() {
+            match condemned {
+                Condemned::Region(id) => {
+                    state.condemn(id);
+                    regions.push(id);
+                }
+                Condemned::Plug(owner, device) => {
+                    state.unplug(owner);
+                    owners.push(device);
+                }
+            }
+        }
+        let sink = self.sink();
+        if !state.touched().is_empty()
+            && let Some(sink) = &sink
+            && let Err(error) = sink.commit(&state.tree, state.touched(), true)
+        {
+            tracing::error!(%error, "a removal cannot be refused");
+        }
+        let buried: Vec<Node> = regions.into_iter().filter_map(|id| state.bury(id)).collect();
+        state.settle();
+        drop(work);
+        drop(buried);
+        for owner in owners {
+            match &sink {
+                Some(sink) => sink.retire(owner),
+                None => drop(owner),
+            }
+        }
+    }
+}
+
+/// The state while a commit works on it. However that ends, by a panic of a listener too, the state goes back to
+/// where it belongs.
+struct Work<'a> {
+    memory: &'a Memory,
+    state: Option<Box<State>>,
+    /// The transaction is over: the lock is given up.
+    end: bool,
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        let Some(mut state) = self.state.take() else { return };
+        if !self.end {
+            self.memory.held(|held| *held = Some(state));
+            return;
+        }
+        state.roll_back(0);
+        state.settle();
+        let memory = Arc::as_ptr(&self.memory.inner) as usize;
+        HELD.with(|held| held.borrow_mut().retain(|held| held.memory != memory));
+        self.memory.give_back(state);
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Memory")
+    }
+}

@@ -1,0 +1,165 @@
+//! What the writers' lock protects: the tree, and what it takes to roll a transaction back.
+
+use crate::error::MemoryError;
+use crate::id::{OwnerId, RegionId};
+use crate::kind::Kind;
+use crate::node::{Flags, Node, Placement};
+use crate::tree::{Tree, Undo};
+use std::collections::{BTreeSet, HashMap};
+
+/// The regions of an owner.
+#[derive(Default)]
+pub(crate) struct OwnerEntry {
+    regions: BTreeSet<RegionId>,
+    unplugged: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) tree: Tree,
+    undo: Vec<Undo>,
+    /// Where in `undo` each open level of the transaction begins.
+    levels: Vec<usize>,
+    touched: BTreeSet<RegionId>,
+    identifiers: HashMap<String, RegionId>,
+    owners: HashMap<OwnerId, OwnerEntry>,
+}
+
+impl State {
+    /// How many levels are open.
+    pub(crate) fn depth(&self) -> usize {
+        self.levels.len()
+    }
+
+    pub(crate) fn open_level(&mut self) {
+        self.levels.push(self.undo.len());
+    }
+
+    /// Closes the innermost level and keeps its changes, for the level above to decide.
+    pub(crate) fn keep_level(&mut self) {
+        self.levels.pop();
+    }
+
+    /// Takes back everything since level `level` began, and closes it and all above.
+    pub(crate) fn roll_back(&mut self, level: usize) {
+        let Some(start) = self.levels.get(level).copied() else { return };
+        while self.undo.len() > start {
+            if let Some(undo) = self.undo.pop() {
+                self.tree.take_back(undo);
+            }
+        }
+        self.levels.truncate(level);
+    }
+
+    /// Forgets how to take back, and what was touched.
+    pub(crate) fn settle(&mut self) {
+        self.levels.clear();
+        self.undo.clear();
+        self.touched.clear();
+    }
+
+    /// The regions whose attributes or mapping may have changed, with their old and new parents.
+    pub(crate) fn touched(&self) -> &BTreeSet<RegionId> {
+        &self.touched
+    }
+
+    pub(crate) fn touch(&mut self, id: RegionId) {
+        self.touched.insert(id);
+    }
+
+    /// Checks the promises of all plain mappings that may have changed.
+    pub(crate) fn check(&self) -> Result<(), MemoryError> {
+        self.touched.iter().try_for_each(|id| self.tree.check_overlap(*id))
+    }
+
+    pub(crate) fn place(&mut self, id: RegionId, placement: Option<Placement>) {
+        let parents = [self.tree.get(id).and_then(|node| node.placement), placement];
+        if let Some(undo) = self.tree.place(id, placement) {
+            self.undo.push(undo);
+            self.touched.insert(id);
+            self.touched.extend(parents.into_iter().flatten().map(|place| place.parent));
+        }
+    }
+
+    /// Records a change that the tree has made.
+    pub(crate) fn changed(&mut self, id: RegionId, undo: Option<Undo>) {
+        if let Some(undo) = undo {
+            self.undo.push(undo);
+            self.touched.insert(id);
+        }
+    }
+
+    pub(crate) fn insert(&mut self, node: Node) -> Result<RegionId, MemoryError> {
+        if let Some(identifier) = &node.identifier
+            && self.identifiers.contains_key(identifier)
+        {
+            return Err(MemoryError::DuplicateIdentifier(identifier.clone()));
+        }
+        if self.is_unplugged(node.owner()) {
+            return Err(MemoryError::Unplugged(node.name.clone()));
+        }
+        let (owner, identifier) = (node.owner(), node.identifier.clone());
+        let id = self.tree.insert(node);
+        if let Some(owner) = owner {
+            self.owners.entry(owner).or_default().regions.insert(id);
+        }
+        if let Some(identifier) = identifier {
+            self.identifiers.insert(identifier, id);
+        }
+        Ok(id)
+    }
+
+    pub(crate) fn is_unplugged(&self, owner: Option<OwnerId>) -> bool {
+        owner.and_then(|owner| self.owners.get(&owner)).is_some_and(|entry| entry.unplugged)
+    }
+
+    /// Makes a region invisible for good: unmapped, without children, and seen through no alias.
+    pub(crate) fn condemn(&mut self, id: RegionId) {
+        let Some(node) = self.tree.get(id) else { return };
+        let (flags, children) = (node.flags, node.children().collect::<Vec<_>>());
+        for child in children {
+            self.place(child, None);
+        }
+        self.place(id, None);
+        let undo = self.tree.set_flags(id, flags - Flags::ENABLED);
+        self.changed(id, undo);
+    }
+
+    /// Takes a condemned region out of the tree.
+    pub(crate) fn bury(&mut self, id: RegionId) -> Option<Node> {
+        let node = self.tree.remove(id)?;
+        if let Some(owner) = node.owner()
+            && let Some(entry) = self.owners.get_mut(&owner)
+        {
+            entry.regions.remove(&id);
+            if entry.regions.is_empty() && entry.unplugged {
+                self.owners.remove(&owner);
+            }
+        }
+        if let Some(identifier) = &node.identifier {
+            self.identifiers.remove(identifier);
+        }
+        Some(node)
+    }
+
+    /// Unmaps all regions of an owner and keeps them from being mapped again.
+    pub(crate) fn unplug(&mut self, owner: OwnerId) {
+        let entry = self.owners.entry(owner).or_default();
+        entry.unplugged = true;
+        for id in entry.regions.clone() {
+            self.place(id, None);
+            // an alias of somebody else's may still look at it
+            let hidden = self.tree.get(id).map(|node| node.flags - Flags::ENABLED);
+            let undo = hidden.and_then(|flags| self.tree.set_flags(id, flags));
+            self.changed(id, undo);
+        }
+    }
+
+    /// The alias's target and offset, if `id` is an alias.
+    pub(crate) fn alias(&self, id: RegionId) -> Option<(RegionId, u64)> {
+        match self.tree.get(id)?.kind {
+            Kind::Alias { target, offset } => Some((target, offset)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A region as views hold it: bound to its device, immutable.
+
+use crate::host::RamBlock;
+use crate::id::{OwnerId, RegionId};
+use crate::kind::Kind;
+use crate::mmio::{Iommu, Mmio};
+use crate::node::Node;
+use crate::rules::AccessRules;
+use crate::sync::Arc;
+use std::any::Any;
+use std::fmt;
+
+/// Callbacks with a strong reference to their device.
+#[derive(Clone)]
+pub struct BoundMmio {
+    /// The callbacks.
+    pub device: Arc<dyn Mmio>,
+    /// The rules under which they are called.
+    pub rules: Arc<AccessRules>,
+}
+
+/// What answers an access.
+#[derive(Clone)]
+pub enum Backing {
+    /// Host memory, read and written.
+    Ram(Arc<RamBlock>),
+    /// Memory of a real device, accessed with exact widths.
+    RamDevice(Arc<RamBlock>),
+    /// Host memory, read.
+    Rom(Arc<RamBlock>),
+    /// Host memory or callbacks for reads, callbacks for writes.
+    RomDevice(Arc<RamBlock>, BoundMmio),
+    /// Callbacks.
+    Mmio(BoundMmio),
+    /// Translation.
+    Iommu(Arc<dyn Iommu>),
+    /// Nothing: the space is claimed.
+    Reservation,
+}
+
+/// A region as views hold it: what answers, with strong references to the host memory and to the owner.
+///
+/// One target serves all ranges of a region in all views, for as long as one of them lives. Whoever holds it
+/// pins the region's owner; the last one to let go must not be inside an access, since the owner's destructor runs.
+pub struct Target {
+    region: RegionId,
+    name: Arc<str>,
+    backing: Backing,
+    guard: u64,
+    owner: Option<(OwnerId, Arc<str>, Arc<dyn Any + Send + Sync>)>,
+}
+
+impl Target {
+    /// Binds a region, or `None` if its device is gone or it is of a kind that answers nothing.
+    pub(crate) fn bind(region: RegionId, node: &Node) -> Option<Self> {
+        let bound = |callbacks: &crate::kind::Callbacks| {
+            Some(BoundMmio { device: callbacks.bind.bind()?, rules: callbacks.rules.clone() })
+        };
+        let backing = match &node.kind {
+            Kind::Container | Kind::Alias { .. } => return None,
+            Kind::Ram(block) => Backing::Ram(block.clone()),
+            Kind::RamDevice(block) => Backing::RamDevice(block.clone()),
+            Kind::Rom(block) => Backing::Rom(block.clone()),
+            Kind::RomDevice(block, callbacks) => Backing::RomDevice(block.clone(), bound(callbacks)?),
+            Kind::Mmio(callbacks) => Backing::Mmio(bound(callbacks)?),
+            Kind::Iommu(iommu) => Backing::Iommu(iommu.bind()?),
+            Kind::Reservation => Backing::Reservation,
+        };
+        let owner = match &node.owner {
+            Some(owner) => Some((owner.id, owner.path.clone(), owner.object.upgrade()?)),
+            None => None,
+        };
+        Some(Self { region, name: node.name.clone(), backing, guard: node.guard, owner })
+    }
+
+    /// The region.
+    pub fn region(&self) -> RegionId {
+        self.region
+    }
+
+    /// The region's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What answers.
+    #[inline]
+    pub fn backing(&self) -> &Backing {
+        &self.backing
+    }
+
+    /// The host memory, if there is some.
+    pub fn block(&self) -> Option<&Arc<RamBlock>> {
+        match &self.backing {
+            Backing::Ram(block)
+            | Backing::RamDevice(block)
+            | Backing::Rom(block)
+            | Backing::RomDevice(block, _) => Some(block),
+            _ => None,
+        }
+    }
+
+    /// What the re-entrancy guard goes by: the same number for all regions of one owner, never 0.
+    #[inline]
+    pub fn guard(&self) -> u64 {
+        self.guard
+    }
+
+    /// The owner, if there is one.
+    pub fn owner(&self) -> Option<OwnerId> {
+        self.owner.as_ref().map(|owner| owner.0)
+    }
+
+    /// The owner's path, if there is an owner.
+    pub fn owner_path(&self) -> Option<&str> {
+        self.owner.as_ref().map(|owner| &*owner.1)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("name", &self.name)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,234 @@
+//! The tree of regions: an arena of nodes, changed under the writers' lock.
+//!
+//! Every change that a transaction can take back is recorded in [`Undo`] entries; see [`crate::state`].
+
+use crate::address::{AddrRange, Size};
+use crate::error::MemoryError;
+use crate::id::RegionId;
+use crate::kind::Kind;
+use crate::node::{Flags, Node, Placement, Shows};
+use crate::sync::{Arc, PoisonError};
+use crate::target::Target;
+
+/// How to take back one change.
+pub(crate) enum Undo {
+    Placement(RegionId, Option<Placement>),
+    Flags(RegionId, Flags),
+    Size(RegionId, Size),
+    AliasOffset(RegionId, u64),
+}
+
+struct Slot {
+    generation: u32,
+    node: Option<Node>,
+}
+
+/// The regions of a machine. Readers get it by [`Memory::read`](crate::Memory::read), or when they are told of
+/// a commit.
+#[derive(Default)]
+pub struct Tree {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    next_order: u64,
+    /// Mappings that show something to reads or to writes only.
+    overlays: usize,
+}
+
+impl Tree {
+    /// The region, unless it is gone.
+    pub fn get(&self, id: RegionId) -> Option<&Node> {
+        let slot = self.slots.get(id.index as usize)?;
+        if slot.generation == id.generation { slot.node.as_ref() } else { None }
+    }
+
+    fn get_mut(&mut self, id: RegionId) -> Option<&mut Node> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation == id.generation { slot.node.as_mut() } else { None }
+    }
+
+    /// Every region.
+    pub fn regions(&self) -> impl Iterator<Item = (RegionId, &Node)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let id = RegionId { index: u32::try_from(index).ok()?, generation: slot.generation };
+            Some((id, slot.node.as_ref()?))
+        })
+    }
+
+    /// Whether some mapping shows something to reads or to writes only.
+    pub fn has_overlays(&self) -> bool {
+        self.overlays > 0
+    }
+
+    /// The region bound to its device, shared with the views that already hold it; `None` if the device is gone or
+    /// the region answers nothing itself.
+    pub fn bind(&self, id: RegionId) -> Option<Arc<Target>> {
+        let node = self.get(id)?;
+        let mut bound = node.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = bound.upgrade() {
+            return Some(target);
+        }
+        let target = Arc::new(Target::bind(id, node)?);
+        *bound = Arc::downgrade(&target);
+        Some(target)
+    }
+
+    pub(crate) fn insert(&mut self, node: Node) -> RegionId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, node: None });
+            (self.slots.len() - 1) as u32
+        });
+        let mut id = RegionId { index, generation: 0 };
+        let target = match node.kind {
+            Kind::Alias { target, .. } => Some(target),
+            _ => None,
+        };
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            id.generation = slot.generation;
+            slot.node = Some(node);
+        }
+        if let Some(target) = target.and_then(|target| self.get_mut(target)) {
+            target.aliases.insert(id);
+        }
+        id
+    }
+
+    /// Takes a region that is not mapped and has no children out of the tree.
+    pub(crate) fn remove(&mut self, id: RegionId) -> Option<Node> {
+        self.get(id)?;
+        let slot = self.slots.get_mut(id.index as usize)?;
+        let node = slot.node.take()?;
+        // an index whose generations are used up is not used again
+        if let Some(next) = slot.generation.checked_add(1) {
+            slot.generation = next;
+            self.free.push(id.index);
+        }
+        if let Kind::Alias { target, .. } = node.kind
+            && let Some(target) = self.get_mut(target)
+        {
+            target.aliases.remove(&id);
+        }
+        Some(node)
+    }
+
+    /// Changes a node, and the parent's index with it.
+    fn change<R>(&mut self, id: RegionId, change: impl FnOnce(&mut Node) -> R) -> Option<R> {
+        if let Some((parent, entry)) = self.get(id)?.plain_entry(id)
+            && let Some(parent) = self.get_mut(parent)
+        {
+            parent.plain.remove(&entry);
+        }
+        let result = change(self.get_mut(id)?);
+        if let Some((parent, entry)) = self.get(id)?.plain_entry(id)
+            && let Some(parent) = self.get_mut(parent)
+        {
+            parent.plain.insert(entry);
+        }
+        Some(result)
+    }
+
+    /// Puts a region where `placement` says, or nowhere, and tells how to take that back.
+    pub(crate) fn place(&mut self, id: RegionId, placement: Option<Placement>) -> Option<Undo> {
+        let old = self.get(id)?.placement;
+        if let Some(old) = old {
+            self.overlays -= usize::from(old.shows != Shows::Both);
+            if let Some(parent) = self.get_mut(old.parent) {
+                parent.children.remove(&old.rank());
+            }
+        }
+        self.change(id, |node| node.placement = placement)?;
+        if let Some(new) = placement {
+            self.overlays += usize::from(new.shows != Shows::Both);
+            if let Some(parent) = self.get_mut(new.parent) {
+                parent.children.insert(new.rank(), id);
+            }
+        }
+        Some(Undo::Placement(id, old))
+    }
+
+    /// The order of the next mapping, above all before it.
+    pub(crate) fn next_order(&mut self) -> u64 {
+        self.next_order += 1;
+        self.next_order
+    }
+
+    pub(crate) fn set_flags(&mut self, id: RegionId, flags: Flags) -> Option<Undo> {
+        self.change(id, |node| Undo::Flags(id, std::mem::replace(&mut node.flags, flags)))
+    }
+
+    pub(crate) fn set_size(&mut self, id: RegionId, size: Size) -> Option<Undo> {
+        self.change(id, |node| Undo::Size(id, std::mem::replace(&mut node.size, size)))
+    }
+
+    pub(crate) fn set_alias_offset(&mut self, id: RegionId, new: u64) -> Option<Undo> {
+        match &mut self.get_mut(id)?.kind {
+            Kind::Alias { offset, .. } => Some(Undo::AliasOffset(id, std::mem::replace(offset, new))),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn take_back(&mut self, undo: Undo) {
+        // the entries that these make in turn take the undoing back, which nobody wants
+        let _ = match undo {
+            Undo::Placement(id, old) => self.place(id, old),
+            Undo::Flags(id, old) => self.set_flags(id, old),
+            Undo::Size(id, old) => self.set_size(id, old),
+            Undo::AliasOffset(id, old) => self.set_alias_offset(id, old),
+        };
+    }
+
+    /// Whether `region` is seen through `from`, over children and aliases, or is `from` itself.
+    pub(crate) fn sees(&self, from: RegionId, region: RegionId) -> bool {
+        // upwards from `region`: it has one parent and few aliases, while `from` may have many children
+        let mut seen = vec![region];
+        let mut next = 0;
+        while let Some(id) = seen.get(next).copied() {
+            next += 1;
+            if id == from {
+                return true;
+            }
+            let Some(node) = self.get(id) else { continue };
+            for up in node.aliases.iter().copied().chain(node.placement.map(|place| place.parent)) {
+                if !seen.contains(&up) {
+                    seen.push(up);
+                }
+            }
+        }
+        false
+    }
+
+    /// Checks that a region's plain mapping overlaps no enabled plain sibling of the same priority.
+    pub(crate) fn check_overlap(&self, id: RegionId) -> Result<(), MemoryError> {
+        let Some(node) = self.get(id) else { return Ok(()) };
+        let Some((parent, entry)) = node.plain_entry(id) else { return Ok(()) };
+        let (Some(container), Some(range)) = (self.get(parent), node.range()) else { return Ok(()) };
+        // if any two overlap, two neighbours by start do
+        let below = container.plain.range(..entry).next_back();
+        let above = container.plain.range(entry..).nth(1);
+        for &(priority, _, sibling) in below.into_iter().chain(above) {
+            let Some(other) = self.get(sibling) else { continue };
+            let Some(other_range) = other.range() else { continue };
+            if priority == entry.0 && range.overlaps(other_range) {
+                let this = (range, &node.name);
+                let other = (other_range, &other.name);
+                let (first, second) =
+                    if other_range.start() < range.start() { (other, this) } else { (this, other) };
+                return Err(overlap(&container.name, first, second));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn overlap(
+    container: &Arc<str>,
+    first: (AddrRange, &Arc<str>),
+    second: (AddrRange, &Arc<str>),
+) -> MemoryError {
+    MemoryError::Overlap {
+        container: container.clone(),
+        first: first.1.clone(),
+        first_range: first.0,
+        second: second.1.clone(),
+        second_range: second.0,
+    }
+}
