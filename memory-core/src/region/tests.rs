@@ -210,7 +210,7 @@ fn writers_on_other_threads_wait_for_the_transaction() {
     let level = memory.begin().unwrap();
     std::thread::scope(|scope| {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let (to, region) = (system.by_ref().clone(), a.as_ref().clone());
+        let (to, region) = (system.by_ref().clone(), a.by_ref().clone());
         let handle = scope.spawn(move || {
             sender.send(()).unwrap();
             to.map(0, &region).unwrap();

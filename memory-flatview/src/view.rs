@@ -1,0 +1,126 @@
+//! Flat views.
+
+use crate::chunk::{Chunk, assemble};
+use crate::range::FlatRange;
+use crate::sync::Arc;
+use memory_core::RegionId;
+use std::fmt;
+
+/// Where in a view a range stands; means nothing in another view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position {
+    chunk: u32,
+    index: u32,
+}
+
+/// What an address space shows, and does not change any more: sorted, disjoint ranges in chunks of at most 64.
+///
+/// A view holds its regions' devices and host memory strongly. The last one to let go of it must not be
+/// inside an access or hold a lock, since destructors run.
+pub struct View {
+    generation: u64,
+    root: Option<RegionId>,
+    /// The first address of each chunk.
+    firsts: Box<[u64]>,
+    chunks: Box<[Arc<Chunk>]>,
+    len: usize,
+}
+
+impl View {
+    /// A view of `ranges`, which are sorted and disjoint. `generation` tells it from every other view of the machine.
+    /// Chunks that `old` has just so are shared with it.
+    pub fn new(generation: u64, root: Option<RegionId>, ranges: Vec<FlatRange>, old: Option<&View>) -> Self {
+        let len = ranges.len();
+        let chunks = assemble(ranges, old.map_or(&[], |old| &old.chunks));
+        let firsts = chunks.iter().map(|chunk| chunk.first()).collect();
+        Self { generation, root, firsts, chunks: chunks.into(), len }
+    }
+
+    /// A view that shows nothing.
+    pub fn empty(generation: u64) -> Self {
+        Self::new(generation, None, Vec::new(), None)
+    }
+
+    /// What tells this view from every other one of the machine.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The region that the view is the rendering of.
+    pub fn root(&self) -> Option<RegionId> {
+        self.root
+    }
+
+    /// The ranges, ascending.
+    pub fn ranges(&self) -> impl Iterator<Item = &FlatRange> {
+        self.chunks.iter().flat_map(|chunk| chunk.ranges())
+    }
+
+    /// The number of ranges.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the view shows nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The number of ranges in each chunk.
+    pub fn chunk_lengths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.chunks.iter().map(|chunk| chunk.ranges().len())
+    }
+
+    /// How many chunks this view and `other` share.
+    pub fn shared_chunks(&self, other: &Self) -> usize {
+        let is_shared = |chunk: &&Arc<Chunk>| {
+            let at = other.firsts.binary_search(&chunk.first());
+            at.ok().and_then(|at| other.chunks.get(at)).is_some_and(|theirs| Arc::ptr_eq(chunk, theirs))
+        };
+        self.chunks.iter().filter(is_shared).count()
+    }
+
+    /// Whether both show the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.len == other.len && self.ranges().zip(other.ranges()).all(|(a, b)| a.is_same(b))
+    }
+
+    /// The range that holds `address`.
+    #[inline]
+    pub fn find(&self, address: u64) -> Option<&FlatRange> {
+        self.get(self.position(address)?)
+    }
+
+    /// The place of the range that holds `address`.
+    #[inline]
+    pub fn position(&self, address: u64) -> Option<Position> {
+        let chunk = self.firsts.partition_point(|first| *first <= address).checked_sub(1)?;
+        let index = self.chunks.get(chunk)?.search(address);
+        let position = Position { chunk: chunk as u32, index: index as u32 };
+        self.get(position).filter(|found| found.range().contains(address))?;
+        Some(position)
+    }
+
+    /// The range at `position`, which [`View::position`] of this view returned.
+    #[inline]
+    pub fn get(&self, position: Position) -> Option<&FlatRange> {
+        self.chunks.get(position.chunk as usize)?.ranges().get(position.index as usize)
+    }
+
+    /// The first range that starts at or above `address`.
+    pub fn next_from(&self, address: u64) -> Option<&FlatRange> {
+        let chunk = self.firsts.partition_point(|first| *first <= address).saturating_sub(1);
+        let from_here = self.chunks.get(chunk..)?;
+        from_here.iter().flat_map(|chunk| chunk.ranges()).find(|range| range.range().start() >= address)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.ranges()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;
