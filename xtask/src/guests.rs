@@ -218,7 +218,7 @@ mod tests {
     fn folders_without_a_response_file_are_no_guests() {
         let scene = Scene::new();
         fs::create_dir(scene.place.path().join("include")).unwrap();
-        assert_eq!(folders(scene.place.path()).unwrap(), [scene.folder.clone()]);
+        assert_eq!(folders(scene.place.path()).unwrap(), std::slice::from_ref(&scene.folder));
         assert!(folders(&scene.place.path().join("nowhere")).unwrap().is_empty());
     }
 }

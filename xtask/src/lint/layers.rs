@@ -92,13 +92,13 @@ mod tests {
 
     #[test]
     fn every_upward_dependency_is_found() {
-        for lower in 0..LAYERS.len() {
-            for upper in lower + 1..LAYERS.len() {
+        for (index, lower) in LAYERS.iter().enumerate() {
+            for upper in &LAYERS[index + 1..] {
                 let mut members = workspace();
-                members[lower].dependencies.push(LAYERS[upper].to_owned());
+                members[index].dependencies.push((*upper).to_owned());
                 let findings = check(&members);
-                assert_eq!(findings.len(), 1, "{} on {}", LAYERS[lower], LAYERS[upper]);
-                assert_eq!(findings[0].place, LAYERS[lower]);
+                assert_eq!(findings.len(), 1, "{lower} on {upper}");
+                assert_eq!(findings[0].place, *lower);
             }
         }
     }
