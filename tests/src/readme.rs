@@ -10,9 +10,10 @@
 //! | `toml test` | a machine file: `flatland check` accepts it |
 //! | `text` | a picture or a sample of output, not run |
 //!
-//! A `sh` block can carry more words. `until=TEXT`: what is run does not end by itself; it is ended as soon as it has
-//! printed TEXT. `timeout=SECONDS`: how long one line may take, its build apart (else 60). `needs=firmware`: the block
-//! wants what `cargo xtask firmware` fetches.
+//! A `sh` block can carry more words: with `needs:firmware` it wants what `cargo xtask firmware` fetches, with
+//! `timeout:SECONDS` one line may take that long, its build apart (else 60). A comment `# until: TEXT` in the block,
+//! which readers see, says that what is run does not end by itself: it is ended as soon as it has printed TEXT.
+//! (Rustdoc reads these words too, and complains of signs such as `=`.)
 
 use std::time::Duration;
 
@@ -69,8 +70,7 @@ pub fn blocks(markdown: &str) -> Result<Vec<Block>> {
     for (event, range) in Parser::new(markdown).into_offset_iter() {
         match event {
             Event::Start(Tag::CodeBlock(kind)) => {
-                let line = markdown[..range.start].lines().count()
-                    + usize::from(range.start == 0 || ends_line(markdown, range.start));
+                let line = markdown[..range.start].matches('\n').count() + 1;
                 let CodeBlockKind::Fenced(info) = kind else {
                     bail!(
                         "README.md:{line}: an indented block, which rustdoc would take for Rust; put it between fences"
@@ -93,10 +93,6 @@ pub fn blocks(markdown: &str) -> Result<Vec<Block>> {
         }
     }
     Ok(blocks)
-}
-
-fn ends_line(text: &str, position: usize) -> bool {
-    text[..position].ends_with('\n')
 }
 
 fn snippet(info: &str, content: &str) -> Result<Snippet> {
@@ -123,8 +119,7 @@ fn commands(tags: &[&str], content: &str) -> Result<Commands> {
     let mut commands =
         Commands { lines: Vec::new(), until: None, timeout: Duration::from_secs(60), needs_firmware: false };
     for tag in tags {
-        match tag.split_once('=') {
-            Some(("until", text)) if !text.is_empty() => commands.until = Some(text.to_owned()),
+        match tag.split_once(':') {
             Some(("timeout", seconds)) => {
                 commands.timeout =
                     Duration::from_secs(seconds.parse().with_context(|| format!("{tag}: no seconds"))?);
@@ -133,6 +128,11 @@ fn commands(tags: &[&str], content: &str) -> Result<Commands> {
             _ => bail!("unknown word {tag:?} after the fence"),
         }
     }
+    commands.until = content
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("# until:"))
+        .map(|text| text.trim().to_owned())
+        .find(|text| !text.is_empty());
     for line in content.replace("\\\n", " ").lines() {
         let words = shlex::split(line).with_context(|| format!("{line:?} is no command"))?;
         // `shlex` drops comments.
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn commands_are_split_like_the_shell_does() {
-        let text = "```sh test until==> timeout=5 needs=firmware\n# Boot.\nflatland run 'my board' \\\n  --smp 2\n\ncargo run\n```";
+        let text = "```sh test timeout:5 needs:firmware\n# Boot.\n# until: =>\nflatland run 'my board' \\\n  --smp 2\n\ncargo run\n```";
         let Snippet::Commands(commands) = only_block(text).unwrap().snippet else { panic!("no commands") };
         assert_eq!(commands.lines, [vec!["flatland", "run", "my board", "--smp", "2"], vec!["cargo", "run"]]);
         assert_eq!(commands.until.as_deref(), Some("=>"));
@@ -183,9 +183,9 @@ mod tests {
             "```rust ignore\nf();\n```",
             "```rust,no_run\nf();\n```",
             "```toml\n[machine]\n```",
-            "```sh test utnil=x\ncargo run\n```",
-            "```sh test timeout=long\ncargo run\n```",
-            "```sh test needs=luck\ncargo run\n```",
+            "```sh test utnil:x\ncargo run\n```",
+            "```sh test timeout:long\ncargo run\n```",
+            "```sh test needs:luck\ncargo run\n```",
             "```sh test\n# Nothing.\n```",
             "```sh test\ncargo run 'open\n```",
         ] {
