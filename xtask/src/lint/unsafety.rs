@@ -37,7 +37,7 @@ pub fn check(workspace: &Workspace, metadata: &Metadata) -> Result<Vec<Finding>>
     let mut findings = Vec::new();
     for package in metadata.workspace_packages() {
         let folder = package.manifest_path.parent().context("a manifest lies in no folder")?;
-        for entry in WalkDir::new(folder).into_iter().filter_entry(|entry| entry.file_name() != "target") {
+        for entry in WalkDir::new(folder).into_iter().filter_entry(|entry| !is_build_output(entry.path())) {
             let entry = entry.with_context(|| format!("cannot read {folder}"))?;
             if entry.file_type().is_file()
                 && entry.path().extension().is_some_and(|extension| extension == "rs")
@@ -49,6 +49,11 @@ pub fn check(workspace: &Workspace, metadata: &Metadata) -> Result<Vec<Finding>>
         findings.extend(check_manifest(workspace, package)?);
     }
     Ok(findings)
+}
+
+/// Whether `folder` is what cargo builds into. Its name alone does not tell: a module may be called `target`.
+fn is_build_output(folder: &Path) -> bool {
+    folder.ends_with("target") && folder.join("CACHEDIR.TAG").is_file()
 }
 
 /// Whether `place`, a file from the top level, is `covered`, or lies in it if that is a folder with its `/`.
@@ -161,6 +166,17 @@ mod tests {
     fn the_word_in_comments_strings_and_other_names_is_not_found() {
         let text = "#![forbid(unsafe_code)]\n//! unsafe\n/// unsafe\nfn f() { /* unsafe */ g(\"unsafe\", r#\"unsafe\"#) }";
         assert_eq!(lines(text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn module_called_target_is_no_build_output() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("target");
+        fs::create_dir(&folder).unwrap();
+        assert!(!is_build_output(&folder));
+        fs::write(folder.join("CACHEDIR.TAG"), "").unwrap();
+        assert!(is_build_output(&folder));
+        assert!(!is_build_output(place.path()));
     }
 
     #[test]
