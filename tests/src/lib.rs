@@ -1,1 +1,12 @@
-//! What crosses crates.
+//! What crosses crates: the tests are in `tests/tests`, what they share is here.
+#![forbid(unsafe_code)]
+
+pub mod readme;
+mod skip;
+
+pub use skip::skip;
+
+/// The README's snippets of Rust, as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -1,0 +1,115 @@
+//! The command line: one subcommand for each chore.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::{Workspace, succeeds};
+use crate::{firmware, guests, lint, test};
+
+/// Every chore of the workspace.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A chore.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Format all sources.
+    Fmt {
+        /// Change nothing; fail if something is not formatted.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check what the compiler does not: clippy, formatting, documentation, licences, and the workspace's own rules.
+    Lint,
+    /// Run all tests and doctests of the workspace; the last line printed is `N passed, N failed, N skipped`.
+    Test {
+        /// Run only tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// All that has to pass before a change goes in: fmt --check, lint, firmware, guests --check, test.
+    Ci,
+    /// Rebuild the guests that the project ships, where the cross compiler is installed.
+    Guests {
+        /// Change nothing; fail if a committed guest is not what its sources give.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Fetch OpenSBI and U-Boot from Debian's archive into `target/firmware`; nothing is installed.
+    Firmware {
+        /// Succeed, and say so, where they cannot be had.
+        #[arg(long)]
+        if_available: bool,
+    },
+    /// Build the documentation; a warning is an error.
+    Doc,
+}
+
+impl Command {
+    /// Does the chore; true if all is well. What is wrong has been printed.
+    ///
+    /// # Errors
+    ///
+    /// The chore could not be done to its end.
+    pub fn run(&self, workspace: &Workspace) -> Result<bool> {
+        match self {
+            Self::Fmt { check } => fmt(workspace, *check),
+            Self::Lint => lint::run(workspace),
+            Self::Test { filter } => test::run(workspace, filter.as_deref()),
+            Self::Ci => ci(workspace),
+            Self::Guests { check } => guests::run(workspace, *check),
+            Self::Firmware { if_available } => firmware::run(workspace, *if_available),
+            Self::Doc => lint::doc(workspace),
+        }
+    }
+}
+
+fn fmt(workspace: &Workspace, check: bool) -> Result<bool> {
+    let mut command = workspace.cargo();
+    command.args(["fmt", "--all"]);
+    if check {
+        command.args(["--", "--check"]);
+    }
+    succeeds(&mut command)
+}
+
+/// Every step runs, so that one change need not be pushed twice to learn of two mistakes. The tests come last: their
+/// summary stays the last line. (`lint` checks the formatting.)
+fn ci(workspace: &Workspace) -> Result<bool> {
+    let steps = [
+        Command::Lint,
+        Command::Firmware { if_available: true },
+        Command::Guests { check: true },
+        Command::Test { filter: None },
+    ];
+    let mut all_well = true;
+    for step in steps {
+        all_well &= step.run(workspace)?;
+    }
+    Ok(all_well)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn test_takes_one_optional_filter() {
+        let parse = |words: &[&str]| Cli::try_parse_from(words).map(|cli| cli.command);
+        assert_eq!(parse(&["xtask", "test"]).unwrap(), Command::Test { filter: None });
+        assert_eq!(parse(&["xtask", "test", "uart"]).unwrap(), Command::Test { filter: Some("uart".into()) });
+        assert!(parse(&["xtask", "test", "uart", "plic"]).is_err());
+        assert!(parse(&["xtask", "tset"]).is_err());
+    }
+}

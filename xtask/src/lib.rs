@@ -1,0 +1,27 @@
+//! The chores of the Flatland workspace, each a module: format, lint, test, guests, firmware, documentation.
+//!
+//! `cargo xtask CHORE` is the one door to them. They are a library too, so that the `tests` package can run the
+//! structural checks and fetch the firmware in tests of its own, and can check the commands that the README shows.
+//!
+//! ```
+//! use xtask::{Workspace, lint};
+//!
+//! let findings = lint::structure(&Workspace::here())?;
+//! for finding in &findings {
+//!     eprintln!("{finding}");
+//! }
+//! # anyhow::Ok(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod cli;
+pub mod firmware;
+pub mod guests;
+pub mod lint;
+mod tally;
+mod test;
+mod workspace;
+
+pub use cli::{Cli, Command};
+pub use tally::{Skip, Summary, Tally};
+pub use workspace::Workspace;
