@@ -13,6 +13,11 @@ pub struct Position {
     index: u32,
 }
 
+impl Position {
+    /// The first range of any view.
+    pub const FIRST: Self = Self { chunk: 0, index: 0 };
+}
+
 /// What an address space shows, and does not change any more: sorted, disjoint ranges in chunks of at most 64.
 ///
 /// A view holds its regions' devices and host memory strongly. The last one to let go of it must not be

@@ -1,0 +1,113 @@
+//! The chain of devices that an access has gone through on this thread.
+//!
+//! Re-entry is judged by the chain and not by a flag of the device: device A, reached again from inside its own callback,
+//! through any number of others, gets an access error, while two threads in one device are none of each other's
+//! business. Timers and deferred work enter through the same guard as accesses.
+
+use crate::sync::thread_local;
+use memory_core::BusFault;
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+/// The most devices that one chain may go through.
+pub const MAX_CHAIN: usize = 16;
+
+struct Chain {
+    depth: Cell<usize>,
+    guards: [Cell<u64>; MAX_CHAIN],
+    /// Locks of `Locked` adapters that this thread holds.
+    locks: Cell<usize>,
+}
+
+thread_local! {
+    static CHAIN: Chain = const {
+        Chain { depth: Cell::new(0), guards: [const { Cell::new(0) }; MAX_CHAIN], locks: Cell::new(0) }
+    };
+}
+
+/// This thread is inside a device until the link is dropped. It belongs to its thread.
+#[must_use = "the device counts as left when this is dropped"]
+#[derive(Debug)]
+pub struct ChainLink {
+    thread: PhantomData<*const ()>,
+}
+
+/// Enters the device that `guard` stands for (the number of its owner, see `Target::guard`).
+///
+/// # Errors
+/// An access error if the chain is in that device already and `reentry` does not allow it, if the chain is
+/// [`MAX_CHAIN`] devices long, or if this thread holds the lock of a [`Locked`](crate::Locked) device.
+#[inline]
+pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
+    CHAIN.with(|chain| {
+        let depth = chain.depth.get();
+        let guards = chain.guards.get(..depth).unwrap_or(&[]);
+        if chain.locks.get() > 0 || (!reentry && guards.iter().any(|inside| inside.get() == guard)) {
+            return Err(BusFault::ACCESS);
+        }
+        chain.guards.get(depth).ok_or(BusFault::ACCESS)?.set(guard);
+        chain.depth.set(depth + 1);
+        Ok(ChainLink { thread: PhantomData })
+    })
+}
+
+impl Drop for ChainLink {
+    #[inline]
+    fn drop(&mut self) {
+        CHAIN.with(|chain| chain.depth.set(chain.depth.get().saturating_sub(1)));
+    }
+}
+
+/// Whether this thread is inside no device and holds no adapter's lock: destructors may run.
+pub fn is_idle() -> bool {
+    CHAIN.with(|chain| chain.depth.get() == 0 && chain.locks.get() == 0)
+}
+
+/// Refuses dispatch while this thread holds the lock of an adapter.
+pub(crate) fn check_unlocked() -> Result<(), BusFault> {
+    CHAIN.with(|chain| if chain.locks.get() == 0 { Ok(()) } else { Err(BusFault::ACCESS) })
+}
+
+/// This thread holds an adapter's lock until this is dropped.
+pub(crate) struct LockMark {
+    thread: PhantomData<*const ()>,
+}
+
+impl LockMark {
+    pub(crate) fn new() -> Self {
+        CHAIN.with(|chain| chain.locks.set(chain.locks.get() + 1));
+        Self { thread: PhantomData }
+    }
+}
+
+impl Drop for LockMark {
+    fn drop(&mut self) {
+        CHAIN.with(|chain| chain.locks.set(chain.locks.get().saturating_sub(1)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_entered_once_in_a_chain_unless_it_allows_more() {
+        let first = enter(1, false).unwrap();
+        let second = enter(2, false).unwrap();
+        assert_eq!(enter(1, false).unwrap_err(), BusFault::ACCESS);
+        assert!(enter(1, true).is_ok());
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(enter(1, false).is_ok(), "another thread is another chain"));
+        });
+        drop((second, first));
+        assert!(is_idle() && enter(1, false).is_ok());
+    }
+
+    #[test]
+    fn a_chain_is_bounded() {
+        let links: Vec<_> = (0..MAX_CHAIN as u64).map(|guard| enter(guard + 1, false).unwrap()).collect();
+        assert_eq!(enter(99, true).unwrap_err(), BusFault::ACCESS);
+        drop(links);
+        assert!(enter(99, false).is_ok());
+    }
+}

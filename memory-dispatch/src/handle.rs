@@ -1,0 +1,221 @@
+//! A vCPU thread's way into an address space.
+
+use crate::access::{Access, Found, page};
+use crate::space::AddressSpace;
+use crate::sync::{Arc, ArcSwap, AtomicU64, Cache, Ordering};
+use memory_core::{BusFault, HostPage, TxAttrs, Width};
+use memory_flatview::{FlatRange, Position, View};
+use std::fmt;
+use std::ops::Deref;
+
+/// Sets of the table; each has two ways.
+const SETS: usize = 256;
+
+/// What other threads may know of a handle.
+pub(crate) struct HandleShared {
+    /// Generation of the view that the handle is on, 0 while it is parked.
+    on: AtomicU64,
+    kick: Box<dyn Fn() + Send + Sync>,
+}
+
+impl HandleShared {
+    pub(crate) fn new(kick: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { on: AtomicU64::new(0), kick: Box::new(kick) }
+    }
+
+    /// Kicks the handle unless it is parked or on the view of `generation`.
+    pub(crate) fn kick_unless_on(&self, generation: u64) {
+        let on = self.on.load(Ordering::SeqCst);
+        if on != 0 && on != generation {
+            (self.kick)();
+        }
+    }
+}
+
+/// `arc_swap::Cache` wants something that is the `ArcSwap`.
+struct Publisher(Arc<AddressSpace>);
+
+impl Deref for Publisher {
+    type Target = ArcSwap<View>;
+
+    fn deref(&self) -> &ArcSwap<View> {
+        self.0.published()
+    }
+}
+
+/// One remembered look-up. It says nothing unless its generation is that of the view at hand, and a hit must lie
+/// inside its bounds; what it leads to is an index that the view checks.
+#[derive(Clone, Copy)]
+struct Entry {
+    generation: u64,
+    start: u64,
+    last: u64,
+    position: Position,
+}
+
+impl Entry {
+    const NONE: Self = Self { generation: 0, start: 1, last: 0, position: Position::FIRST };
+
+    #[inline]
+    fn holds(&self, generation: u64, address: u64) -> bool {
+        self.generation == generation && self.start <= address && address <= self.last
+    }
+}
+
+/// One vCPU thread's handle of an address space: accesses without a lock, an atomic write or a reference count.
+///
+/// The handle keeps the view that it saw last until its next access. A thread that is about to block, or that
+/// leaves for guest code for an unknown time, calls [`VcpuHandle::park`], so that what was unplugged can go.
+pub struct VcpuHandle {
+    space: Arc<AddressSpace>,
+    cache: Option<Cache<Publisher, Arc<View>>>,
+    /// Generation that `shared.on` says.
+    on: u64,
+    table: Box<[[Entry; 2]]>,
+    shared: Arc<HandleShared>,
+}
+
+impl VcpuHandle {
+    pub(crate) fn new(space: Arc<AddressSpace>, shared: Arc<HandleShared>) -> Self {
+        Self { space, cache: None, on: 0, table: vec![[Entry::NONE; 2]; SETS].into(), shared }
+    }
+
+    /// The address space.
+    pub fn space(&self) -> &Arc<AddressSpace> {
+        &self.space
+    }
+
+    /// The generation of the published map: one atomic load. Whoever keeps [`HostPage`]s compares it at each use.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.space.generation()
+    }
+
+    /// Lets go of the view: the handle holds up nobody until its next access. Costs a reference count now and at
+    /// that access.
+    pub fn park(&mut self) {
+        if self.on != 0 {
+            // the last reference is with the publisher or the reclaim list, so this drops no device
+            self.cache = None;
+            self.on = 0;
+            self.shared.on.store(0, Ordering::SeqCst);
+            self.space.system().reclaim().signal();
+        }
+    }
+
+    /// Runs an access with what is found at `address`.
+    #[inline]
+    fn access<R>(
+        &mut self,
+        address: u64,
+        attrs: TxAttrs,
+        run: impl FnOnce(&Access<'_>, Option<Found<'_>>) -> R,
+    ) -> R {
+        let space = &self.space;
+        let cache = self.cache.get_or_insert_with(|| Cache::new(Publisher(space.clone())));
+        let view = cache.load();
+        let generation = view.generation();
+        if generation != self.on {
+            let left_one = self.on != 0;
+            self.on = generation;
+            self.shared.on.store(generation, Ordering::SeqCst);
+            if left_one {
+                space.system().reclaim().signal();
+            }
+        }
+        let found = find(&mut self.table, view, generation, address);
+        run(&Access::new(space, view, attrs), found.map(|range| Found::inside(range, address)))
+    }
+
+    /// As [`AddressSpace::load`].
+    ///
+    /// # Errors
+    /// The fault.
+    #[inline]
+    pub fn load(&mut self, address: u64, width: Width, attrs: TxAttrs) -> Result<u64, BusFault> {
+        self.access(address, attrs, |access, found| access.load(found, address, width))
+    }
+
+    /// As [`AddressSpace::store`].
+    ///
+    /// # Errors
+    /// The fault.
+    #[inline]
+    pub fn store(&mut self, address: u64, width: Width, value: u64, attrs: TxAttrs) -> Result<(), BusFault> {
+        self.access(address, attrs, |access, found| access.store(found, address, width, value))
+    }
+
+    /// As [`AddressSpace::read`].
+    ///
+    /// # Errors
+    /// The faults of all pieces, OR-ed.
+    pub fn read(&mut self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Result<(), BusFault> {
+        self.access(address, attrs, |access, _| access.read(address, bytes))
+    }
+
+    /// As [`AddressSpace::write`].
+    ///
+    /// # Errors
+    /// The faults of all pieces, OR-ed.
+    pub fn write(&mut self, address: u64, bytes: &[u8], attrs: TxAttrs) -> Result<(), BusFault> {
+        self.access(address, attrs, |access, _| access.write(address, bytes))
+    }
+
+    /// As [`AddressSpace::compare_exchange`].
+    ///
+    /// # Errors
+    /// An access error unless the place is aligned to `width` and inside one range of writable RAM.
+    pub fn compare_exchange(
+        &mut self,
+        address: u64,
+        width: Width,
+        current: u64,
+        new: u64,
+        attrs: TxAttrs,
+    ) -> Result<Result<u64, u64>, BusFault> {
+        self.access(address, attrs, |access, _| access.compare_exchange(address, width, current, new))
+    }
+
+    /// As [`AddressSpace::page`].
+    pub fn page(&mut self, address: u64, write: bool) -> Option<HostPage> {
+        self.access(address, TxAttrs::default(), |_, found| page(found?, address, write))
+    }
+}
+
+/// The range that holds `address`, remembered or searched for.
+#[inline]
+fn find<'v>(
+    table: &mut [[Entry; 2]],
+    view: &'v View,
+    generation: u64,
+    address: u64,
+) -> Option<&'v FlatRange> {
+    // ports lie closer together than memory: both bits above 4 bytes and bits above a page choose the set
+    let set = ((address >> 2) ^ (address >> 12) ^ (address >> 20)) as usize % SETS;
+    let ways = table.get_mut(set)?;
+    let [first, second] = ways;
+    if first.holds(generation, address) {
+        return view.get(first.position);
+    }
+    if second.holds(generation, address) {
+        std::mem::swap(first, second);
+        return view.get(first.position);
+    }
+    let position = view.position(address)?;
+    let range = view.get(position)?;
+    *second = *first;
+    *first = Entry { generation, start: range.range().start(), last: range.range().last(), position };
+    Some(range)
+}
+
+impl Drop for VcpuHandle {
+    fn drop(&mut self) {
+        self.park();
+    }
+}
+
+impl fmt::Debug for VcpuHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VcpuHandle").field("space", &self.space).field("on", &self.on).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! What was replaced or let go of, and waits for a place where destructors may run.
+//!
+//! A reader may still be on a view that has been replaced. The writer keeps one reference to every such view here, so
+//! that no reader's is the last one and no destructor runs inside an access. Sole ownership is taken by
+//! `Arc::into_inner` alone, never judged by a count.
+
+use crate::chain;
+use crate::sync::{Arc, Mutex, OnceLock, PoisonError, SegQueue};
+use memory_core::Memory;
+use memory_flatview::View;
+use std::any::Any;
+
+type Notify = Box<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
+pub(crate) struct Reclaim {
+    /// Replaced views. The mutex is held to move entries in or out, never while one is dropped.
+    views: Mutex<Vec<Arc<View>>>,
+    /// Last pins, unplugged devices, views that were made for nothing.
+    rest: SegQueue<Box<dyn Any + Send>>,
+    notify: OnceLock<Notify>,
+}
+
+impl Reclaim {
+    pub(crate) fn retire_view(&self, view: Arc<View>) {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if !views.iter().any(|known| Arc::ptr_eq(known, &view)) {
+            views.push(view);
+        }
+    }
+
+    pub(crate) fn retire(&self, last: Box<dyn Any + Send>) {
+        self.rest.push(last);
+    }
+
+    pub(crate) fn set_notify(&self, notify: Notify) -> bool {
+        self.notify.set(notify).is_ok()
+    }
+
+    /// Tells whoever asked to be told that [`Reclaim::run`] may find something to do.
+    pub(crate) fn signal(&self) {
+        if let Some(notify) = self.notify.get() {
+            notify();
+        }
+    }
+
+    /// Drops what nobody uses any more, if this thread is where destructors may run. Returns how many replaced views
+    /// are still in use.
+    pub(crate) fn run(&self, memory: &Memory) -> usize {
+        if !chain::is_idle() || memory.is_inside_transaction() {
+            return self.views.lock().unwrap_or_else(PoisonError::into_inner).len();
+        }
+        let replaced = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
+        let (mut dead, mut used) = (Vec::new(), Vec::new());
+        for view in replaced {
+            match Arc::try_unwrap(view) {
+                Ok(view) => dead.push(view),
+                Err(view) => used.push(view),
+            }
+        }
+        let left = used.len();
+        if !used.is_empty() {
+            self.views.lock().unwrap_or_else(PoisonError::into_inner).append(&mut used);
+        }
+        drop(dead);
+        while let Some(last) = self.rest.pop() {
+            drop(last);
+        }
+        left
+    }
+}

@@ -1,0 +1,236 @@
+//! Address spaces.
+
+use crate::access::{Access, Found};
+use crate::chain;
+use crate::handle::{HandleShared, VcpuHandle};
+use crate::sync::{Arc, ArcSwap, AtomicU64, Mutex, Ordering, PoisonError, Weak};
+use crate::system::SystemInner;
+use memory_core::{BusFault, ByteOrder, HostPage, RegionRef, SpaceId, TxAttrs, Width};
+use memory_flatview::View;
+use std::fmt;
+
+/// What an access gets where nobody answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Unassigned {
+    /// Reads give 0, writes are dropped, the result is a decode error: memory.
+    #[default]
+    DecodeError,
+    /// Reads give all ones, writes are dropped, there is no error: ports, PCI.
+    AllOnes,
+}
+
+/// What an address space is besides its root.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SpaceConfig {
+    /// The byte order of typed accesses to RAM, and of devices that say native.
+    pub order: ByteOrder,
+    /// What unassigned addresses and refused accesses give.
+    pub unassigned: Unassigned,
+}
+
+/// What a bus master sees: the rendering of a root region, published for any number of threads.
+///
+/// Accesses take no lock. An access that begins after a commit has returned sees the new map; one in flight
+/// finishes on the old one. Threads with many accesses take a [`VcpuHandle`].
+///
+/// ```
+/// use memory_core::{RamBlock, Size, TxAttrs, Width};
+/// use memory_dispatch::{MemorySystem, SpaceConfig};
+/// let system = MemorySystem::new();
+/// let root = system.memory().container("system", Size::FULL).build()?;
+/// let ram = system.memory().ram("ram", RamBlock::anonymous(0x1000u64)?).build()?;
+/// root.map(0x8000_0000, &ram)?;
+/// let space = system.address_space("memory", &root, SpaceConfig::default())?;
+/// space.store(0x8000_0010, Width::W4, 7, TxAttrs::default())?;
+/// assert_eq!(space.load(0x8000_0010, Width::W4, TxAttrs::default()), Ok(7));
+/// assert!(space.load(0, Width::W4, TxAttrs::default()).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct AddressSpace {
+    id: SpaceId,
+    name: Arc<str>,
+    root: RegionRef,
+    config: SpaceConfig,
+    published: ArcSwap<View>,
+    /// Generation of the published view, set after it: what a reader that caches pages compares.
+    generation: AtomicU64,
+    /// Held to list handles, never while one is kicked.
+    handles: Mutex<Vec<Weak<HandleShared>>>,
+    system: Arc<SystemInner>,
+}
+
+impl AddressSpace {
+    pub(crate) fn new(
+        id: SpaceId,
+        name: Arc<str>,
+        root: RegionRef,
+        config: SpaceConfig,
+        view: Arc<View>,
+        system: Arc<SystemInner>,
+    ) -> Self {
+        let generation = AtomicU64::new(view.generation());
+        let published = ArcSwap::new(view);
+        Self { id, name, root, config, published, generation, handles: Mutex::default(), system }
+    }
+
+    /// The id, by which IOMMUs name the space.
+    pub fn id(&self) -> SpaceId {
+        self.id
+    }
+
+    /// The name, for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The root region.
+    pub fn root(&self) -> &RegionRef {
+        &self.root
+    }
+
+    /// What the space is besides its root.
+    #[inline]
+    pub fn config(&self) -> SpaceConfig {
+        self.config
+    }
+
+    /// The generation of the published view: one atomic load. It changes with every change of the map.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Looks at the published view. It stays published or at least alive meanwhile: do not take long.
+    pub fn with_view<R>(&self, look: impl FnOnce(&View) -> R) -> R {
+        look(&self.published.load())
+    }
+
+    pub(crate) fn published(&self) -> &ArcSwap<View> {
+        &self.published
+    }
+
+    pub(crate) fn system(&self) -> &Arc<SystemInner> {
+        &self.system
+    }
+
+    /// Publishes a view and returns the one before.
+    pub(crate) fn publish(&self, view: Arc<View>) -> Arc<View> {
+        let generation = view.generation();
+        let old = self.published.swap(view);
+        self.generation.store(generation, Ordering::Release);
+        old
+    }
+
+    fn access<R>(
+        &self,
+        attrs: TxAttrs,
+        run: impl FnOnce(&Access<'_>) -> Result<R, BusFault>,
+    ) -> Result<R, BusFault> {
+        chain::check_unlocked()?;
+        let view = self.published.load();
+        run(&Access::new(self, &view, attrs))
+    }
+
+    /// Reads `width` bytes at `address` in the space's byte order, as one access to one region.
+    ///
+    /// # Errors
+    /// The fault; the value counts as 0 then.
+    pub fn load(&self, address: u64, width: Width, attrs: TxAttrs) -> Result<u64, BusFault> {
+        self.access(attrs, |access| access.load(Found::at(access.view, address), address, width))
+    }
+
+    /// Writes the low `width` bytes of `value` at `address` in the space's byte order, as one access to one region.
+    ///
+    /// # Errors
+    /// The fault; nothing was written then, except by a device that failed half-way.
+    pub fn store(&self, address: u64, width: Width, value: u64, attrs: TxAttrs) -> Result<(), BusFault> {
+        self.access(attrs, |access| access.store(Found::at(access.view, address), address, width, value))
+    }
+
+    /// Reads any number of bytes, cut into pieces as regions and rules have it. Where a piece fails its bytes are 0
+    /// and the rest goes on.
+    ///
+    /// # Errors
+    /// The faults of all pieces, OR-ed.
+    pub fn read(&self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Result<(), BusFault> {
+        let result = self.access(attrs, |access| Ok(access.read(address, bytes)));
+        result.unwrap_or_else(|fault| {
+            bytes.fill(0);
+            Err(fault)
+        })
+    }
+
+    /// Writes any number of bytes, cut into pieces as regions and rules have it. Where a piece fails the rest goes
+    /// on.
+    ///
+    /// # Errors
+    /// The faults of all pieces, OR-ed.
+    pub fn write(&self, address: u64, bytes: &[u8], attrs: TxAttrs) -> Result<(), BusFault> {
+        self.access(attrs, |access| access.write(address, bytes))
+    }
+
+    /// Writes bytes as a loader does: ROM, ROM devices and read-only ranges take them too, devices do not.
+    ///
+    /// # Errors
+    /// An access error where there is no host memory; all that could be written was.
+    pub fn write_rom(&self, address: u64, bytes: &[u8]) -> Result<(), BusFault> {
+        self.write(address, bytes, TxAttrs::DEBUG)
+    }
+
+    /// Replaces `width` bytes of RAM at `address` by `new` if they equal `current`, atomically. The inner result holds
+    /// the old value: `Ok` if it was replaced, `Err` if not.
+    ///
+    /// # Errors
+    /// An access error unless the place is aligned to `width` and inside one range of writable RAM.
+    pub fn compare_exchange(
+        &self,
+        address: u64,
+        width: Width,
+        current: u64,
+        new: u64,
+        attrs: TxAttrs,
+    ) -> Result<Result<u64, u64>, BusFault> {
+        self.access(attrs, |access| access.compare_exchange(address, width, current, new))
+    }
+
+    /// The page of host memory at `address` (a multiple of the page's size), if all of it is one range of RAM, or for
+    /// reads ROM or a ROM device in ROMD mode.
+    pub fn page(&self, address: u64, write: bool) -> Option<HostPage> {
+        let view = self.published.load();
+        crate::access::page(Found::at(&view, address)?, address, write)
+    }
+
+    /// A handle for one vCPU thread. `kick` makes that thread look at its handle soon, by leaving guest code or
+    /// returning from a wait; it is called from any thread and must not block.
+    pub fn handle(self: &Arc<Self>, kick: impl Fn() + Send + Sync + 'static) -> VcpuHandle {
+        let shared = Arc::new(HandleShared::new(kick));
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.retain(|handle| handle.strong_count() > 0);
+        handles.push(Arc::downgrade(&shared));
+        VcpuHandle::new(self.clone(), shared)
+    }
+
+    /// Kicks the handles that are neither parked nor on the published view.
+    pub(crate) fn kick_laggards(&self) {
+        let handles: Vec<_> = {
+            let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+            handles.iter().filter_map(Weak::upgrade).collect()
+        };
+        let generation = self.generation();
+        handles.iter().for_each(|handle| handle.kick_unless_on(generation));
+    }
+}
+
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        // the view may be the last to hold devices, whose destructors must not run just anywhere
+        let view = self.published.swap(self.system.empty_view());
+        self.system.forget(self.id, view);
+    }
+}
+
+impl fmt::Debug for AddressSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddressSpace").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+//! The address spaces of a machine, and what a commit does to them.
+
+use crate::reclaim::Reclaim;
+use crate::space::{AddressSpace, SpaceConfig};
+use crate::sync::{Arc, DashMap, Mutex, PoisonError, Weak};
+use memory_core::{AddrRange, CommitSink, Memory, MemoryError, RegionId, RegionRef, SpaceId, Tree};
+use memory_flatview::{View, render, resolve_root};
+use std::any::Any;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::error::Error;
+use std::fmt;
+
+/// The memory of a machine with its address spaces. Clones are the same system.
+///
+/// Dropping the last clone and the last address space lets everything go.
+#[derive(Clone)]
+pub struct MemorySystem {
+    inner: Arc<SystemInner>,
+}
+
+pub(crate) struct SystemInner {
+    memory: Memory,
+    /// For translation, by any thread.
+    by_id: DashMap<SpaceId, Weak<AddressSpace>>,
+    /// In the order of their making. Lock order: the writers' lock before this; held to copy the list only.
+    spaces: Mutex<Vec<Weak<AddressSpace>>>,
+    empty: Arc<View>,
+    reclaim: Reclaim,
+}
+
+impl Default for MemorySystem {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemorySystem {
+    /// A system with no region and no address space.
+    pub fn new() -> Self {
+        let memory = Memory::new();
+        let empty = Arc::new(View::empty(memory.unique()));
+        let inner = Arc::new(SystemInner {
+            memory,
+            by_id: DashMap::new(),
+            spaces: Mutex::default(),
+            empty,
+            reclaim: Reclaim::default(),
+        });
+        let sink: Weak<SystemInner> = Arc::downgrade(&inner);
+        inner.memory.set_sink(sink);
+        Self { inner }
+    }
+
+    /// The regions.
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
+    }
+
+    /// Makes an address space that shows `root` at address 0, wherever that is mapped. Inside a transaction it shows
+    /// nothing until the commit.
+    ///
+    /// # Errors
+    /// If `root` belongs to another machine, or in a listener.
+    pub fn address_space(
+        &self,
+        name: impl Into<Arc<str>>,
+        root: &RegionRef,
+        config: SpaceConfig,
+    ) -> Result<Arc<AddressSpace>, MemoryError> {
+        let inner = &self.inner;
+        if !inner.memory.is_same(root.memory()) {
+            return Err(MemoryError::Foreign(root.name().clone()));
+        }
+        let id = inner.memory.new_space_id();
+        let (root, view) = (root.clone(), inner.empty.clone());
+        let space = Arc::new(AddressSpace::new(id, name.into(), root, config, view, inner.clone()));
+        inner.memory.transaction(|transaction| {
+            inner.by_id.insert(id, Arc::downgrade(&space));
+            inner.lock_spaces().push(Arc::downgrade(&space));
+            transaction.touch(space.root())
+        })?;
+        Ok(space)
+    }
+
+    /// The address spaces that are alive, in the order of their making.
+    pub fn spaces(&self) -> Vec<Arc<AddressSpace>> {
+        self.inner.live_spaces()
+    }
+
+    /// Drops what was replaced and is used no more: destructors of devices run here. Does nothing inside an
+    /// access, a transaction or a listener. Returns how many replaced views are still in use.
+    pub fn reclaim(&self) -> usize {
+        self.inner.reclaim.run(&self.inner.memory)
+    }
+
+    /// Names who is told that a call of [`MemorySystem::reclaim`] may find something to do, once; false if that was done
+    /// before. `notify` is called from any thread, inside accesses too: it must not block, nor reclaim itself.
+    pub fn on_reclaimable(&self, notify: impl Fn() + Send + Sync + 'static) -> bool {
+        self.inner.reclaim.set_notify(Box::new(notify))
+    }
+}
+
+impl fmt::Debug for MemorySystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemorySystem").field("spaces", &self.spaces()).finish()
+    }
+}
+
+impl SystemInner {
+    fn lock_spaces(&self) -> crate::sync::MutexGuard<'_, Vec<Weak<AddressSpace>>> {
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live_spaces(&self) -> Vec<Arc<AddressSpace>> {
+        self.lock_spaces().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(crate) fn empty_view(&self) -> Arc<View> {
+        self.empty.clone()
+    }
+
+    pub(crate) fn space(&self, id: SpaceId) -> Option<Arc<AddressSpace>> {
+        self.by_id.get(&id)?.upgrade()
+    }
+
+    pub(crate) fn reclaim(&self) -> &Reclaim {
+        &self.reclaim
+    }
+
+    /// An address space is gone.
+    pub(crate) fn forget(&self, id: SpaceId, view: Arc<View>) {
+        self.by_id.remove(&id);
+        self.lock_spaces().retain(|space| space.strong_count() > 0);
+        self.reclaim.retire(Box::new(view));
+        self.reclaim.run(&self.memory);
+    }
+
+    /// The regions that show one of `touched`, themselves included.
+    fn showing(tree: &Tree, touched: &BTreeSet<RegionId>) -> HashSet<RegionId> {
+        let mut showing: HashSet<RegionId> = touched.iter().copied().collect();
+        let mut rest: Vec<RegionId> = touched.iter().copied().collect();
+        while let Some(node) = rest.pop().map(|id| tree.get(id)) {
+            let Some(node) = node else { continue };
+            for up in node.aliases().chain(node.placement().map(|place| place.parent)) {
+                if showing.insert(up) {
+                    rest.push(up);
+                }
+            }
+        }
+        showing
+    }
+
+    /// The views that replace those of the spaces that show something touched.
+    fn render_touched(
+        &self,
+        tree: &Tree,
+        touched: &BTreeSet<RegionId>,
+        spaces: &[Arc<AddressSpace>],
+    ) -> Vec<(Arc<AddressSpace>, Arc<View>)> {
+        let showing = Self::showing(tree, touched);
+        let mut rendered: HashMap<RegionId, Arc<View>> = HashMap::new();
+        // views of roots that show nothing touched stay right, and spaces that come to show such a root share them
+        for view in spaces.iter().map(|space| space.published().load_full()) {
+            if let Some(root) = view.root().filter(|root| !showing.contains(root)) {
+                rendered.insert(root, view);
+            }
+        }
+        let mut fresh = Vec::new();
+        for space in spaces.iter().filter(|space| showing.contains(&space.root().id())) {
+            let old = space.published().load_full();
+            let view = match resolve_root(tree, space.root().id()) {
+                None => self.empty.clone(),
+                Some(root) => rendered.entry(root).or_insert_with(|| self.render(tree, root, &old)).clone(),
+            };
+            if !Arc::ptr_eq(&view, &old) {
+                fresh.push((space.clone(), view));
+            }
+        }
+        fresh
+    }
+
+    /// The view of `root`: `old`, if that shows the same.
+    fn render(&self, tree: &Tree, root: RegionId, old: &Arc<View>) -> Arc<View> {
+        let ranges = render(tree, Some(root), AddrRange::ALL);
+        let view = View::new(self.memory.unique(), Some(root), ranges, Some(old));
+        if view.root() == old.root() && view.is_same(old) {
+            // it may hold the last reference to a device, and the writers' lock is held here
+            self.reclaim.retire(Box::new(view));
+            return old.clone();
+        }
+        Arc::new(view)
+    }
+}
+
+impl CommitSink for SystemInner {
+    fn commit(
+        &self,
+        tree: &Tree,
+        touched: &BTreeSet<RegionId>,
+        forced: bool,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let spaces = self.live_spaces();
+        let fresh = self.render_touched(tree, touched, &spaces);
+        let replaced: Vec<_> = fresh.into_iter().map(|(space, view)| (space.publish(view), space)).collect();
+        for (old, space) in replaced {
+            let in_use = |space: &Arc<AddressSpace>| Arc::ptr_eq(&*space.published().load(), &old);
+            if !Arc::ptr_eq(&old, &self.empty) && !spaces.iter().any(in_use) {
+                self.reclaim.retire_view(old);
+            }
+            if forced {
+                // a device goes: whoever is still on the old map keeps it alive
+                space.kick_laggards();
+            }
+        }
+        // the last reference to a space must not be dropped under the writers' lock
+        self.reclaim.retire(Box::new(spaces));
+        Ok(())
+    }
+
+    fn settle(&self) {
+        self.reclaim.run(&self.memory);
+    }
+
+    fn retire(&self, owner: Box<dyn Any + Send>) {
+        self.reclaim.retire(owner);
+    }
+}
