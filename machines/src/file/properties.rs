@@ -1,18 +1,22 @@
 //! A device's own properties: from the tree to the device's serde type, and back.
 //!
 //! The tag `type` is handed over first. An internally tagged type that finds its tag first reads the other keys
-//! straight from here instead of buffering them, so serde's errors keep their path, and text like `"64K"` can stand for
-//! an integer where the device asks for one.
+//! straight from here instead of buffering them, so an error arises where its key is read, and text like `"64K"` can
+//! stand for an integer where the device asks for one. A trait object still turns every error that passes through it
+//! into mere text, so the first one is noted, as data and with its place, in a [`Track`] beside the deserialiser.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::Deserializer;
-use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Error, Expected, IntoDeserializer, Unexpected, Visitor};
-use serde_path_to_error::{Path, Segment};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Error, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+    Visitor,
+};
 
 use super::number::parse_number;
-use super::{DeviceSpec, Entry, FileError, Kind, Problem, Table, Value};
+use super::{DeviceSpec, Entry, FileError, Kind, Place, Problem, Table, Value};
 
 /// The keys of a `[[device]]` that are not the device's own.
 const RESERVED: [&str; 5] = ["type", "name", "at", "map", "wire"];
@@ -31,9 +35,21 @@ impl DeviceSpec {
         let mut entries = vec![Entry { key: "type".to_owned(), key_place: tag_place, value: tag }];
         entries.extend(self.properties.iter().filter(|entry| entry.key != "type").cloned());
         let root = Value::new(Table::from_unique(entries)).at(self.origin.place());
-        serde_path_to_error::deserialize(Source(&root)).map_err(|error| {
-            let path = error.path().clone();
-            self.locate(&root, &path, error.into_inner().0)
+
+        let track = Track::default();
+        let source = Source { value: &root, track: &track };
+        T::deserialize(source).map_err(|error| {
+            track.note(error, root.place);
+            let path = track.path(self.origin.path());
+            let (problem, place) = track.take();
+            let problem = match problem {
+                Problem::UnknownWord { word, mut known, .. } if path == self.origin.path_of("type") => {
+                    known.sort();
+                    Problem::UnknownWord { what: "device type".to_owned(), word, known }
+                }
+                other => other,
+            };
+            FileError::new(self.origin.shared_file().clone(), place, path, problem)
         })
     }
 
@@ -58,51 +74,6 @@ impl DeviceSpec {
         }
         self.properties = table;
         Ok(())
-    }
-
-    /// Places `problem`, which arose at `path` below `root`.
-    fn locate(&self, root: &Value, path: &Path, problem: Problem) -> FileError {
-        let mut here = root;
-        let mut written = self.origin.path().to_owned();
-        for segment in path {
-            let (next, name) = match (segment, &here.kind) {
-                (Segment::Map { key } | Segment::Enum { variant: key }, Kind::Table(table)) => {
-                    (table.get(key), format!(".{key}"))
-                }
-                (Segment::Seq { index }, Kind::Array(items)) => {
-                    let Some(item) = items.get(*index) else { break };
-                    written += &format!("[{index}]");
-                    here = item;
-                    continue;
-                }
-                _ => break,
-            };
-            // An unknown key is told about its table.
-            let Some(entry) = next else { break };
-            if matches!(&problem, Problem::UnknownKey { key, .. } if *key == entry.key) {
-                break;
-            }
-            written += &name;
-            here = &entry.value;
-        }
-        let mut place = here.place;
-        let problem = match problem {
-            Problem::UnknownKey { key, known } => {
-                if let Kind::Table(table) = &here.kind
-                    && let Some(entry) = table.get(&key)
-                {
-                    place = entry.key_place;
-                }
-                Problem::UnknownKey { key, known }
-            }
-            Problem::UnknownWord { word, known, .. } if written == self.origin.path_of("type") => {
-                let mut known = known;
-                known.sort();
-                Problem::UnknownWord { what: "device type".to_owned(), word, known }
-            }
-            other => other,
-        };
-        FileError::new(self.origin.shared_file().clone(), place, written, problem)
     }
 }
 
@@ -149,28 +120,162 @@ impl Error for PropertyError {
     }
 }
 
-/// A value as serde reads it.
-#[derive(Clone, Copy)]
-struct Source<'v>(&'v Value);
+/// The first error, while it passes outwards.
+#[derive(Default)]
+struct Track(RefCell<Option<Failure>>);
 
-impl<'v> IntoDeserializer<'v, PropertyError> for Source<'v> {
-    type Deserializer = Self;
+struct Failure {
+    problem: Problem,
+    place: Place,
+    /// The way from the root to the place, in reverse.
+    path: Vec<Segment>,
+}
 
-    fn into_deserializer(self) -> Self {
-        self
+enum Segment {
+    Key(String),
+    Index(usize),
+}
+
+impl Track {
+    /// Forgets an error that somebody recovered from: reading goes on.
+    fn go_on(&self) {
+        self.0.replace(None);
+    }
+
+    /// Takes note of `error` at `place`, unless it is an earlier one on its way; what goes on is only its text.
+    fn note(&self, error: PropertyError, place: Place) -> PropertyError {
+        let passed = PropertyError(Problem::Other(error.to_string()));
+        let mut failure = self.0.borrow_mut();
+        if failure.is_none() {
+            *failure = Some(Failure { problem: error.0, place, path: Vec::new() });
+        }
+        passed
+    }
+
+    /// Says that the error that passes came from below `segment`.
+    fn leave(&self, segment: Segment) {
+        if let Some(failure) = self.0.borrow_mut().as_mut() {
+            failure.path.push(segment);
+        }
+    }
+
+    /// The dotted path to the error, below `root`.
+    fn path(&self, root: &str) -> String {
+        let mut path = root.to_owned();
+        if let Some(failure) = self.0.borrow().as_ref() {
+            for segment in failure.path.iter().rev() {
+                match segment {
+                    Segment::Key(key) => path += &format!(".{key}"),
+                    Segment::Index(index) => path += &format!("[{index}]"),
+                }
+            }
+        }
+        path
+    }
+
+    /// The error that was noted.
+    fn take(&self) -> (Problem, Place) {
+        match self.0.take() {
+            Some(failure) => (failure.problem, failure.place),
+            None => (Problem::Other("the properties were refused".to_owned()), Place::Nowhere),
+        }
     }
 }
 
-type Items<'v> = std::iter::Map<std::slice::Iter<'v, Value>, fn(&'v Value) -> Source<'v>>;
-type Members<'v> = std::iter::Map<std::slice::Iter<'v, Entry>, fn(&'v Entry) -> (&'v str, Source<'v>)>;
-
-fn sequence<'v>(items: &'v [Value]) -> SeqDeserializer<Items<'v>, PropertyError> {
-    SeqDeserializer::new(items.iter().map(Source as fn(&'v Value) -> Source<'v>))
+/// A value as serde reads it.
+#[derive(Clone, Copy)]
+struct Source<'v> {
+    value: &'v Value,
+    track: &'v Track,
 }
 
-fn map<'v>(table: &'v Table) -> MapDeserializer<'v, Members<'v>, PropertyError> {
-    let member: fn(&'v Entry) -> (&'v str, Source<'v>) = |entry| (entry.key.as_str(), Source(&entry.value));
-    MapDeserializer::new(table.iter().map(member))
+impl<'v> Source<'v> {
+    fn note<T>(self, result: Result<T, PropertyError>) -> Result<T, PropertyError> {
+        result.map_err(|error| self.track.note(error, self.value.place))
+    }
+
+    fn wrong_type<T>(self, expected: String) -> Result<T, PropertyError> {
+        let found = self.value.type_name().to_owned();
+        self.note(Err(PropertyError(Problem::WrongType { expected, found })))
+    }
+
+    fn sequence<V: Visitor<'v>>(self, items: &'v [Value], visitor: V) -> Result<V::Value, PropertyError> {
+        let mut access = Items { items: items.iter().enumerate(), track: self.track };
+        let value = visitor.visit_seq(&mut access)?;
+        match access.items.len() {
+            0 => Ok(value),
+            left => {
+                let message = format!("expected {} items, found {}", items.len() - left, items.len());
+                Err(PropertyError(Problem::Other(message)))
+            }
+        }
+    }
+}
+
+/// The items of an array.
+struct Items<'v> {
+    items: std::iter::Enumerate<std::slice::Iter<'v, Value>>,
+    track: &'v Track,
+}
+
+impl<'v> SeqAccess<'v> for &mut Items<'v> {
+    type Error = PropertyError;
+
+    fn next_element_seed<T: DeserializeSeed<'v>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, PropertyError> {
+        let Some((index, value)) = self.items.next() else { return Ok(None) };
+        self.track.go_on();
+        let source = Source { value, track: self.track };
+        source
+            .note(seed.deserialize(source))
+            .map(Some)
+            .inspect_err(|_| self.track.leave(Segment::Index(index)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// The keys of a table.
+struct Members<'v> {
+    entries: std::slice::Iter<'v, Entry>,
+    present: Option<&'v Entry>,
+    track: &'v Track,
+}
+
+impl<'v> MapAccess<'v> for Members<'v> {
+    type Error = PropertyError;
+
+    fn next_key_seed<K: DeserializeSeed<'v>>(&mut self, seed: K) -> Result<Option<K::Value>, PropertyError> {
+        self.present = self.entries.next();
+        let Some(entry) = self.present else { return Ok(None) };
+        self.track.go_on();
+        seed.deserialize(entry.key.as_str().into_deserializer())
+            .map(Some)
+            .map_err(|error| self.track.note(error, entry.key_place))
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'v>>(&mut self, seed: T) -> Result<T::Value, PropertyError> {
+        let Some(entry) = self.present.take() else {
+            return Err(PropertyError::custom("a value was asked for before its key"));
+        };
+        self.track.go_on();
+        let source = Source { value: &entry.value, track: self.track };
+        source
+            .note(seed.deserialize(source))
+            .inspect_err(|_| self.track.leave(Segment::Key(entry.key.clone())))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.entries.len())
+    }
+}
+
+fn members<'v>(table: &'v Table, track: &'v Track) -> Members<'v> {
+    Members { entries: table.iter(), present: None, track }
 }
 
 fn visit_integer<'de, V: Visitor<'de>>(visitor: V, integer: i128) -> Result<V::Value, PropertyError> {
@@ -189,12 +294,13 @@ fn visit_integer<'de, V: Visitor<'de>>(visitor: V, integer: i128) -> Result<V::V
 macro_rules! integer_or_text {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PropertyError> {
-            match &self.0.kind {
-                Kind::String(text) => match parse_number(text).and_then(|number| i128::try_from(number).ok()) {
-                    Some(number) => visit_integer(visitor, number),
-                    None => visitor.visit_str(text),
-                },
-                _ => self.deserialize_any(visitor),
+            let number = match &self.value.kind {
+                Kind::String(text) => parse_number(text).and_then(|number| i128::try_from(number).ok()),
+                _ => None,
+            };
+            match number {
+                Some(number) => self.note(visit_integer(visitor, number)),
+                None => self.deserialize_any(visitor),
             }
         }
     )*};
@@ -204,24 +310,14 @@ impl<'de> Deserializer<'de> for Source<'de> {
     type Error = PropertyError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PropertyError> {
-        match &self.0.kind {
+        self.note(match &self.value.kind {
             Kind::Boolean(flag) => visitor.visit_bool(*flag),
             Kind::Integer(integer) => visit_integer(visitor, *integer),
             Kind::Float(float) => visitor.visit_f64(*float),
             Kind::String(text) => visitor.visit_str(text),
-            Kind::Array(items) => {
-                let mut access = sequence(items);
-                let value = visitor.visit_seq(&mut access)?;
-                access.end()?;
-                Ok(value)
-            }
-            Kind::Table(table) => {
-                let mut access = map(table);
-                let value = visitor.visit_map(&mut access)?;
-                access.end()?;
-                Ok(value)
-            }
-        }
+            Kind::Array(items) => self.sequence(items, visitor),
+            Kind::Table(table) => visitor.visit_map(members(table, self.track)),
+        })
     }
 
     integer_or_text! {
@@ -231,7 +327,7 @@ impl<'de> Deserializer<'de> for Source<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PropertyError> {
         // An absent key is the only `None`.
-        visitor.visit_some(self)
+        self.note(visitor.visit_some(self))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -239,7 +335,7 @@ impl<'de> Deserializer<'de> for Source<'de> {
         _name: &'static str,
         visitor: V,
     ) -> Result<V::Value, PropertyError> {
-        visitor.visit_newtype_struct(self)
+        self.note(visitor.visit_newtype_struct(self))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -248,16 +344,12 @@ impl<'de> Deserializer<'de> for Source<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, PropertyError> {
-        match &self.0.kind {
+        self.note(match &self.value.kind {
             Kind::String(text) => visitor.visit_enum(text.as_str().into_deserializer()),
-            Kind::Table(table) if table.len() == 1 => {
-                MapAccessDeserializer::new(map(table)).deserialize_enum(name, variants, visitor)
-            }
-            _ => Err(PropertyError(Problem::WrongType {
-                expected: format!("one of {}", variants.join(", ")),
-                found: self.0.type_name().to_owned(),
-            })),
-        }
+            Kind::Table(table) if table.len() == 1 => MapAccessDeserializer::new(members(table, self.track))
+                .deserialize_enum(name, variants, visitor),
+            _ => self.wrong_type(format!("one of {}", variants.join(", "))),
+        })
     }
 
     serde::forward_to_deserialize_any! {

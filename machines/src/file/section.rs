@@ -168,12 +168,12 @@ pub(super) fn wrong_type(expected: &str, found: &Value) -> Problem {
     Problem::WrongType { expected: expected.to_owned(), found: found.type_name().to_owned() }
 }
 
-/// The name in the table `value`, and its place, if there is one of the right type.
+/// The name in the table `value`, and its place, if there is one of the right type that is not empty.
 pub(super) fn name_of(value: &Value) -> Option<(&str, Place)> {
     match &value.kind {
         Kind::Table(table) => match table.get("name") {
             Some(entry) => match &entry.value.kind {
-                Kind::String(name) => Some((name, entry.value.place)),
+                Kind::String(name) if !name.is_empty() => Some((name, entry.value.place)),
                 _ => None,
             },
             None => None,

@@ -208,11 +208,11 @@ fn a_later_error_can_be_placed_at_a_key() {
     let window = board.region("window").unwrap();
     assert_eq!(
         window.origin.error("at", "overlaps").to_string(),
-        "board.toml:33:6: region.window.at: overlaps"
+        "board.toml:35:6: region.window.at: overlaps"
     );
-    assert_eq!(window.origin.error("", "odd").to_string(), "board.toml:26:1: region.window: odd");
+    assert_eq!(window.origin.error("", "odd").to_string(), "board.toml:28:1: region.window: odd");
     let map = &board.device("vga").unwrap().maps[1];
-    assert_eq!(map.origin.error("at", "odd").to_string(), "board.toml:75:28: device.vga.map[1].at: odd");
+    assert_eq!(map.origin.error("at", "odd").to_string(), "board.toml:77:29: device.vga.map[1].at: odd");
     let short = &board.device("uart0").unwrap().maps[0];
-    assert_eq!(short.origin.error("at", "odd").to_string(), "board.toml:56:6: device.uart0.at: odd");
+    assert_eq!(short.origin.error("at", "odd").to_string(), "board.toml:58:6: device.uart0.at: odd");
 }
