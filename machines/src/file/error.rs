@@ -10,8 +10,8 @@ use crate::sync::Arc;
 
 /// The first mistake of a machine file: which file, where in it, at which key, and what is wrong.
 ///
-/// Printed as `pc.toml:12:8: region.vga-window.size: "12Q" is not a size (...)`; what came from the command line
-/// starts with `--set` instead of the file, and parts that are not known are left out.
+/// Printed as `pc.toml:12:8: region.vga-window.size: "12Q" is not a size (...)`; what came from the command
+/// line starts with `--set` instead of the file, and parts that are not known are left out.
 #[derive(Debug)]
 pub struct FileError {
     file: Arc<str>,
@@ -36,7 +36,7 @@ pub enum Problem {
         message: String,
     },
     /// A key that does not exist; the path is that of its table.
-    #[error("unknown key `{key}`{} known keys: {}", suggestion(.key, .known).unwrap_or(";".to_owned()), list(.known))]
+    #[error("unknown key `{}`{} known keys: {}", .key.escape_debug(), suggestion(.key, .known).unwrap_or(";".to_owned()), list(.known))]
     UnknownKey {
         /// The key.
         key: String,
@@ -55,7 +55,7 @@ pub enum Problem {
         found: String,
     },
     /// Text that is none of the words that the key takes.
-    #[error("unknown {what} `{word}`{} known: {}", suggestion(.word, .known).unwrap_or(";".to_owned()), list(.known))]
+    #[error("unknown {what} `{}`{} known: {}", .word.escape_debug(), suggestion(.word, .known).unwrap_or(";".to_owned()), list(.known))]
     UnknownWord {
         /// What the word stands for, such as `kind`.
         what: String,
@@ -85,7 +85,7 @@ pub enum Problem {
         max: i128,
     },
     /// A second thing of the same name.
-    #[error("a second {what} named `{name}`{}", first_at(.first))]
+    #[error("a second {what} named `{}`{}", .name.escape_debug(), first_at(.first))]
     Duplicate {
         /// `region`, `space` or `device`.
         what: &'static str,
@@ -95,7 +95,7 @@ pub enum Problem {
         first: Place,
     },
     /// A reference to something that the file does not have.
-    #[error("there is no {what} `{name}`{}", suggestion(.name, .known).unwrap_or_default())]
+    #[error("there is no {what} `{}`{}", .name.escape_debug(), suggestion(.name, .known).unwrap_or_default())]
     UnknownReference {
         /// `region`, `space` or `device`.
         what: &'static str,
@@ -144,7 +144,7 @@ impl fmt::Display for FileError {
             Place::Nowhere => write!(f, "{}: ", self.file)?,
         }
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            write!(f, "{}: ", self.path.escape_debug())?;
         }
         write!(f, "{}", self.problem)
     }

@@ -24,11 +24,15 @@ const STRICT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
+/// How deep values may be nested: what TOML can say too, with room to spare.
+const MAX_DEPTH: usize = 64;
+
 /// The tree of a JSON `text`, which `file` names in errors. Keys whose value is `null` are left out.
 ///
 /// # Errors
 ///
-/// If the text is not JSON, has a key twice, or has a `null` that is not the value of a key.
+/// If the text is not JSON, nests deeper than 64 values, has a key twice, or has a `null` that is not the
+/// value of a key.
 pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Value, FileError> {
     let lines = LineIndex::new(text);
     let error = |(offset, message): Refused| {
@@ -38,14 +42,18 @@ pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Value, FileError> {
         .map_err(|e| error((e.range().start, lower_first(&e.kind().to_string()))))?;
     let root = parsed.value.ok_or_else(|| error((text.len(), "there is no value".to_owned())))?;
     let place = |offset| lines.place(offset);
-    convert(root, &place).map_err(error)
+    convert(root, MAX_DEPTH, &place).map_err(error)
 }
 
 /// The byte offset and the message.
 type Refused = (usize, String);
 
-fn convert(value: ast::Value<'_>, place: &impl Fn(usize) -> Place) -> Result<Value, Refused> {
+/// Converts `value`, below which `depth` more levels are allowed.
+fn convert(value: ast::Value<'_>, depth: usize, place: &impl Fn(usize) -> Place) -> Result<Value, Refused> {
     let start = value.start();
+    let Some(below) = depth.checked_sub(1) else {
+        return Err((start, format!("values nested more than {MAX_DEPTH} deep")));
+    };
     let kind = match value {
         ast::Value::StringLit(text) => Kind::String(text.value.into_owned()),
         ast::Value::BooleanLit(flag) => Kind::Boolean(flag.value),
@@ -56,15 +64,19 @@ fn convert(value: ast::Value<'_>, place: &impl Fn(usize) -> Place) -> Result<Val
             .or_else(|_| number.value.parse().map(Kind::Float))
             .map_err(|_| (start, format!("{} is not a number", number.value)))?,
         ast::Value::Array(array) => Kind::Array(
-            array.elements.into_iter().map(|item| convert(item, place)).collect::<Result<_, _>>()?,
+            array.elements.into_iter().map(|item| convert(item, below, place)).collect::<Result<_, _>>()?,
         ),
-        ast::Value::Object(object) => Kind::Table(convert_object(object, place)?),
+        ast::Value::Object(object) => Kind::Table(convert_object(object, below, place)?),
         ast::Value::NullKeyword(_) => return Err((start, "null can only be the value of a key".to_owned())),
     };
     Ok(Value { kind, place: place(start) })
 }
 
-fn convert_object(object: ast::Object<'_>, place: &impl Fn(usize) -> Place) -> Result<Table, Refused> {
+fn convert_object(
+    object: ast::Object<'_>,
+    depth: usize,
+    place: &impl Fn(usize) -> Place,
+) -> Result<Table, Refused> {
     let mut seen = HashSet::new();
     let mut entries = Vec::new();
     for property in object.properties {
@@ -76,7 +88,7 @@ fn convert_object(object: ast::Object<'_>, place: &impl Fn(usize) -> Place) -> R
         if matches!(property.value, ast::Value::NullKeyword(_)) {
             continue;
         }
-        entries.push(Entry { key, key_place: place(start), value: convert(property.value, place)? });
+        entries.push(Entry { key, key_place: place(start), value: convert(property.value, depth, place)? });
     }
     Ok(Table::from_unique(entries))
 }
@@ -132,6 +144,12 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_and_no_overflow() {
         assert!(parsed(&"[".repeat(100_000)).is_err());
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parsed(&nested(64)).is_ok());
+        assert_eq!(
+            parsed(&nested(65)).unwrap_err(),
+            "m.json:1:65: not JSON: values nested more than 64 deep"
+        );
         assert!(parsed(&"{\"a\":".repeat(100_000)).is_err());
     }
 }

@@ -43,7 +43,8 @@ impl MachineSpec {
         read::machine(&file, json::parse(&file, text)?)
     }
 
-    /// Where a file named in the machine file is: relative to the directory of the machine file, unless absolute.
+    /// Where a file named in the machine file is: relative to the directory of the machine file, unless
+    /// absolute.
     pub fn resolve(&self, file: &str) -> PathBuf {
         Path::new(self.origin.file()).parent().unwrap_or(Path::new("")).join(file)
     }

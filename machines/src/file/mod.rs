@@ -1,9 +1,9 @@
 //! Machine files: a board written as TOML, or as JSON with the same schema.
 //!
-//! A file ends in plain data, a [`MachineSpec`]: nothing is built here, so a bad file leaves nothing half built.
-//! The text is parsed to a tree that remembers the place of every key ([`Value`]), the tree is read into the
-//! specification, and the first mistake comes back as one [`FileError`] with file, line, column and key path.
-//! What belongs to a device itself stays in the tree until the device's own type asks for it
+//! A file ends in plain data, a [`MachineSpec`]: nothing is built here, so a bad file leaves nothing half
+//! built. The text is parsed to a tree that remembers the place of every key ([`Value`]), the tree is read
+//! into the specification, and the first mistake comes back as one [`FileError`] with file, line, column and
+//! key path. What belongs to a device itself stays in the tree until the device's own type asks for it
 //! ([`DeviceSpec::deserialize_properties`]).
 //!
 //! ```
@@ -48,8 +48,8 @@
 //!
 //! # Schema
 //!
-//! Sizes and addresses are integers, `"0x..."`, or decimal text with one of the suffixes K, M, G, T, P, E (powers of
-//! 1024). A size goes up to `"16E"`, which is 2^64 bytes.
+//! Sizes and addresses are integers, `"0x..."`, or decimal text with one of the suffixes K, M, G, T, P, E
+//! (powers of 1024). A size goes up to `"16E"`, which is 2^64 bytes.
 //!
 //! | table | keys |
 //! |---|---|
@@ -59,10 +59,10 @@
 //! | `[[device]]` | `type`, `name`; `map` (tables of an optional `region` and a placement) or `at` (all of the device's one region, in the first space's root); `wire`; every other key is a property of the device |
 //! | `[cpu]` | `type` (`rv64`); `harts`, `space`, `reset-pc`, `timebase` (Hz), `boot` (`firmware-at`, `kernel-at`, `dtb-at`) |
 //!
-//! A placement is `into`, `at`, `priority`, `overlap`, `shows` (`both`, `reads`, `writes`). Where a region is asked for,
-//! `NAME` is one that the file declares and `DEVICE.REGION` one that a device exports. A wire is
-//! `output = "TARGET[:GROUP][:INDEX]"`, or an array of these for consecutive outputs; the target is a device or `cpu`.
-//! A `null` in JSON is an absent key.
+//! A placement is `into`, `at`, `priority`, `overlap`, `shows` (`both`, `reads`, `writes`). Where a region is
+//! asked for, `NAME` is one that the file declares and `DEVICE.REGION` one that a device exports. A wire is
+//! `output = "TARGET[:GROUP][:INDEX]"`, or an array of these for consecutive outputs; the target is a device
+//! or `cpu`. A `null` in JSON is an absent key.
 
 mod check;
 mod error;

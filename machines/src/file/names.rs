@@ -11,8 +11,8 @@ use crate::sync::Arc;
 pub(super) struct Names(BTreeMap<String, Place>);
 
 impl Names {
-    /// The names of `items`, which are called `what` in messages. Items without a proper name are passed over: reading
-    /// them says what is wrong.
+    /// The names of `items`, which are called `what` in messages. Items without a proper name are passed
+    /// over: reading them says what is wrong.
     pub(super) fn collect(
         file: &Arc<str>,
         what: &'static str,

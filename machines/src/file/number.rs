@@ -7,9 +7,9 @@ use super::{Kind, Problem, Value};
 /// The suffixes and the power of two that each stands for.
 const SUFFIXES: [(char, u32); 6] = [('K', 10), ('M', 20), ('G', 30), ('T', 40), ('P', 50), ('E', 60)];
 
-/// The number that `text` says: decimal digits with an optional suffix K, M, G, T, P or E (powers of 1024, either
-/// case), or hexadecimal digits after `0x`. Single underscores may stand between digits. `None` for anything else and
-/// above 2^128 - 1.
+/// The number that `text` says: decimal digits with an optional suffix K, M, G, T, P or E (powers of 1024,
+/// either case), or hexadecimal digits after `0x`. Single underscores may stand between digits. `None` for
+/// anything else and above 2^128 - 1.
 ///
 /// ```
 /// use machines::file::parse_number;

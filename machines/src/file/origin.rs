@@ -26,8 +26,8 @@ impl Origin {
         Self { file: file.clone(), path, place, keys: Vec::new() }
     }
 
-    /// An error about `key`, placed at its value if it was written, else at the table that it is missing from. With an
-    /// empty key it is about the table itself.
+    /// An error about `key`, placed at its value if it was written, else at the table that it is missing
+    /// from. With an empty key it is about the table itself.
     ///
     /// For what only shows when the machine is built: an overlap, a file that is missing.
     pub fn error(&self, key: &str, message: impl Into<String>) -> FileError {

@@ -1,9 +1,10 @@
 //! A device's own properties: from the tree to the device's serde type, and back.
 //!
-//! The tag `type` is handed over first. An internally tagged type that finds its tag first reads the other keys
-//! straight from here instead of buffering them, so an error arises where its key is read, and text like `"64K"` can
-//! stand for an integer where the device asks for one. A trait object still turns every error that passes through it
-//! into mere text, so the first one is noted, as data and with its place, in a [`Track`] beside the deserialiser.
+//! The tag `type` is handed over first. An internally tagged type that finds its tag first reads the other
+//! keys straight from here instead of buffering them, so an error arises where its key is read, and text like
+//! `"64K"` can stand for an integer where the device asks for one. A trait object still turns every error
+//! that passes through it into mere text, so the first one is noted, as data and with its place, in a
+//! [`Track`] beside the deserialiser.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -22,13 +23,15 @@ use super::{DeviceSpec, Entry, FileError, Kind, Place, Problem, Table, Value};
 const RESERVED: [&str; 5] = ["type", "name", "at", "map", "wire"];
 
 impl DeviceSpec {
-    /// Builds the device: `T` is `Box<dyn Trait>` of an internally tagged trait, or any other type that takes `type`.
+    /// Builds the device: `T` is `Box<dyn Trait>` of an internally tagged trait, or any other type that takes
+    /// `type`.
     ///
     /// Where `T` asks for an integer, the file may also say `"0x..."` or a number with a suffix K to E.
     ///
     /// # Errors
     ///
-    /// What `T` does not accept, with the place of the key: an unknown type or key, a missing key, a wrong value.
+    /// What `T` does not accept, with the place of the key: an unknown type or key, a missing key, a wrong
+    /// value.
     pub fn deserialize_properties<T: DeserializeOwned>(&self) -> Result<T, FileError> {
         let tag_place = self.origin.place_of("type");
         let tag = Value::new(self.type_name.as_str()).at(tag_place);
@@ -53,12 +56,13 @@ impl DeviceSpec {
         })
     }
 
-    /// Replaces all properties by those of a device that was serialised, so that the file describes its present state.
+    /// Replaces all properties by those of a device that was serialised, so that the file describes its
+    /// present state.
     ///
     /// # Errors
     ///
-    /// If `device` is not an object, is of another type, or has a property with a name that the machine file keeps for
-    /// itself (`name`, `at`, `map`, `wire`). The properties stay as they were then.
+    /// If `device` is not an object, is of another type, or has a property with a name that the machine file
+    /// keeps for itself (`name`, `at`, `map`, `wire`). The properties stay as they were then.
     pub fn replace_properties(&mut self, device: serde_json::Value) -> Result<(), FileError> {
         let Some(Value { kind: Kind::Table(mut table), .. }) = Value::from_json(device) else {
             return Err(self.origin.error("", "the device was not serialised to an object"));
@@ -142,7 +146,8 @@ impl Track {
         self.0.replace(None);
     }
 
-    /// Takes note of `error` at `place`, unless it is an earlier one on its way; what goes on is only its text.
+    /// Takes note of `error` at `place`, unless it is an earlier one on its way; what goes on is only its
+    /// text.
     fn note(&self, error: PropertyError, place: Place) -> PropertyError {
         let passed = PropertyError(Problem::Other(error.to_string()));
         let mut failure = self.0.borrow_mut();

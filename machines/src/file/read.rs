@@ -26,6 +26,9 @@ const REGION_KEYS: [&str; 15] = [
     "nonvolatile",
     "unmergeable",
 ];
+const KINDS: [&str; 5] = ["container", "ram", "rom", "alias", "reservation"];
+/// The kinds of region that need code behind them.
+const DEVICE_KINDS: [&str; 4] = ["mmio", "iommu", "ram-device", "rom-device"];
 const MAP_KEYS: [&str; 6] = ["region", "into", "at", "priority", "overlap", "shows"];
 
 /// The most harts that a machine file may ask for.
@@ -90,8 +93,13 @@ impl Reader<'_> {
     fn region(&self, item: (String, Value)) -> Result<RegionSpec, FileError> {
         let mut section = Section::with_keys(self.file, self.path("region", &item), item.1, &REGION_KEYS)?;
         let name = self.name(&mut section)?;
-        let kinds = ["container", "ram", "rom", "alias", "reservation"].map(|kind| (kind, kind));
-        let kind = section.word("kind", &kinds)?.ok_or_else(|| section.missing("kind"))?;
+        if let Some(kind) = section.peek_text("kind").filter(|kind| DEVICE_KINDS.contains(kind)) {
+            let message =
+                format!("regions of kind `{kind}` come from devices; a file declares {}", KINDS.join(", "));
+            return Err(section.origin.error("kind", message));
+        }
+        let kind =
+            section.word("kind", &KINDS.map(|kind| (kind, kind)))?.ok_or_else(|| section.missing("kind"))?;
         let allowed: &[&str] = match kind {
             "ram" | "rom" => &["file"],
             "alias" => &["target", "offset"],

@@ -6,8 +6,9 @@ use memory_core::Size;
 
 use super::{Origin, Table};
 
-/// A whole machine file, checked as far as the file alone allows: names are unique, references lead somewhere, nothing
-/// ends above 2^64. Overlaps, cycles and what devices think of their properties show when the machine is built.
+/// A whole machine file, checked as far as the file alone allows: names are unique, references lead
+/// somewhere, nothing ends above 2^64. Overlaps, cycles and what devices think of their properties show when
+/// the machine is built.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MachineSpec {
     /// The machine's name.
@@ -183,7 +184,8 @@ pub struct DeviceSpec {
     pub maps: Vec<MapSpec>,
     /// Where its outputs lead.
     pub wires: Vec<WireSpec>,
-    /// The device's own properties and state; [`deserialize_properties`](Self::deserialize_properties) reads them.
+    /// The device's own properties and state; [`deserialize_properties`](Self::deserialize_properties) reads
+    /// them.
     pub properties: Table,
     /// Where it was written.
     pub origin: Origin,
@@ -286,8 +288,8 @@ pub struct BootSpec {
 }
 
 impl MachineSpec {
-    /// The size that `extent` stands for in this machine; `None` if it is [`Extent::Memory`] and the machine has none,
-    /// which no machine that was read does.
+    /// The size that `extent` stands for in this machine; `None` if it is [`Extent::Memory`] and the machine
+    /// has none, which no machine that was read does.
     pub fn size_of(&self, extent: Extent) -> Option<Size> {
         match extent {
             Extent::Bytes(size) => Some(size),

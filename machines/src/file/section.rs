@@ -56,6 +56,14 @@ impl Section {
         self.table.get(key).is_some()
     }
 
+    /// The text of `key`, left there, if it is text.
+    pub(super) fn peek_text(&self, key: &str) -> Option<&str> {
+        match self.table.get(key).map(|entry| &entry.value.kind) {
+            Some(Kind::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The keys that nobody took.
     pub(super) fn rest(self) -> Table {
         self.table

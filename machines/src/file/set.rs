@@ -3,18 +3,21 @@
 use super::{FileError, Kind, MachineSpec, Place, Problem, Table, Value, read, toml};
 
 /// How far a key may lead into tables.
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 16;
 
 impl MachineSpec {
-    /// Overrides one key: `DEVICE.KEY`, `machine.KEY` or `cpu.KEY`, where `KEY` may lead into tables (`boot.dtb-at`).
+    /// Overrides one key: `DEVICE.KEY`, `machine.KEY` or `cpu.KEY`, where `KEY` may lead into tables
+    /// (`boot.dtb-at`).
     ///
-    /// `value` is what could stand behind `=` in the file (`4`, `true`, `"text"`, `{ a = 1 }`), or else plain text: no
-    /// quotes are needed around `stdio`. Any key can be set that the file could hold, a device's placement included.
+    /// `value` is what could stand behind `=` in the file (`4`, `true`, `"text"`, `{ a = 1 }`), or else plain
+    /// text: no quotes are needed around `stdio`. Any key can be set that the file could hold, a device's
+    /// placement included.
     ///
     /// # Errors
     ///
-    /// If there is no such device or table, or the file would be wrong with that value; the machine is unchanged then.
-    /// A device's own properties are checked when the device is built, and such an error says `--set` too.
+    /// If there is no such device or table, or the file would be wrong with that value; the machine is
+    /// unchanged then. A device's own properties are checked when the device is built, and such an error says
+    /// `--set` too.
     ///
     /// ```
     /// # use machines::file::MachineSpec;

@@ -214,5 +214,5 @@ fn a_later_error_can_be_placed_at_a_key() {
     let map = &board.device("vga").unwrap().maps[1];
     assert_eq!(map.origin.error("at", "odd").to_string(), "board.toml:77:29: device.vga.map[1].at: odd");
     let short = &board.device("uart0").unwrap().maps[0];
-    assert_eq!(short.origin.error("at", "odd").to_string(), "board.toml:58:6: device.uart0.at: odd");
+    assert_eq!(short.origin.error("at", "odd").to_string(), "board.toml:60:6: device.uart0.at: odd");
 }

@@ -126,6 +126,14 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_an_error_and_no_overflow() {
-        assert!(parsed(&format!("a = {}", "[".repeat(100_000))).is_err());
+        for text in [
+            format!("a = {}", "[".repeat(100_000)),
+            format!("a = {}", "{ a = ".repeat(100_000)),
+            format!("{}a = 1", "a.".repeat(100_000)),
+            format!("[{}a]", "a.".repeat(100_000)),
+            format!("[[{}a]]", "a.".repeat(100_000)),
+        ] {
+            assert!(parsed(&text).is_err(), "{}", &text[..9]);
+        }
     }
 }

@@ -28,7 +28,8 @@ pub enum Kind {
     Table(Table),
 }
 
-/// Values by key, in the order in which they were written. The order plays no part when two tables are compared.
+/// Values by key, in the order in which they were written. The order plays no part when two tables are
+/// compared.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     entries: Vec<Entry>,
@@ -70,7 +71,8 @@ impl Value {
 
     /// The value that JSON data stands for; `None` for `null`, which is how JSON writes an absent key.
     ///
-    /// Keys whose value is `null` are left out, and so are the `null`s of an array: no device writes one there.
+    /// Keys whose value is `null` are left out, and so are the `null`s of an array: no device writes one
+    /// there.
     pub fn from_json(json: serde_json::Value) -> Option<Self> {
         let kind = match json {
             serde_json::Value::Null => return None,

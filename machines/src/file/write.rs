@@ -11,8 +11,8 @@ use super::{
 impl MachineSpec {
     /// The machine as TOML text, which reads back as an equal machine.
     ///
-    /// With the devices' state put in by [`replace_properties`](DeviceSpec::replace_properties) it is a snapshot of
-    /// the devices. Comments are not kept, and most keys that hold their default are left out.
+    /// With the devices' state put in by [`replace_properties`](DeviceSpec::replace_properties) it is a
+    /// snapshot of the devices. Comments are not kept, and most keys that hold their default are left out.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let Kind::Table(root) = self.document().kind else { return text };
@@ -230,8 +230,8 @@ fn cpu(spec: &CpuSpec) -> Value {
     writer.finish()
 }
 
-/// Writes `table` under `header`. Tables in it that are not part of the schema (a device's state) get a header of their
-/// own below `path`; the schema's own are written on one line.
+/// Writes `table` under `header`. Tables in it that are not part of the schema (a device's state) get a
+/// header of their own below `path`; the schema's own are written on one line.
 fn write_table(text: &mut String, header: &str, path: &str, table: &Table) {
     if !text.is_empty() {
         text.push('\n');

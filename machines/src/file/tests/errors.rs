@@ -79,6 +79,14 @@ fn unknown_keys_with_and_without_a_near_one() {
 }
 
 #[test]
+fn control_characters_do_not_reach_the_terminal() {
+    assert_eq!(
+        refused_region(r#"name = "a\u001bb", kind = "ram\n", size = 1"#),
+        "m.toml:3:29: region.a\\u{1b}b.kind: unknown kind `ram\\n`, did you mean `ram`? known: container, ram, rom, alias, reservation"
+    );
+}
+
+#[test]
 fn missing_keys() {
     assert_eq!(refused_region(r#"kind = "ram", size = 1"#), "m.toml:3:1: region[1]: missing key `name`");
     assert_eq!(refused_region(r#"name = "x", size = 1"#), "m.toml:3:1: region.x: missing key `kind`");
@@ -156,7 +164,7 @@ fn words_sizes_addresses_and_bounds() {
     );
     assert_eq!(
         refused_region(r#"name = "x", kind = "mmio", size = 1"#),
-        "m.toml:3:22: region.x.kind: unknown kind `mmio`; known: container, ram, rom, alias, reservation"
+        "m.toml:3:22: region.x.kind: regions of kind `mmio` come from devices; a file declares container, ram, rom, alias, reservation"
     );
     assert_eq!(
         refused_region(r#"name = "vga-window", kind = "ram", size = "12Q""#),
