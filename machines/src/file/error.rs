@@ -36,7 +36,12 @@ pub enum Problem {
         message: String,
     },
     /// A key that does not exist; the path is that of its table.
-    #[error("unknown key `{}`{} known keys: {}", .key.escape_debug(), suggestion(.key, .known).unwrap_or(";".to_owned()), list(.known))]
+    #[error(
+        "unknown key `{}`{} known keys: {}",
+        .key.escape_debug(),
+        suggestion(.key, .known).unwrap_or(";".to_owned()),
+        list(.known)
+    )]
     UnknownKey {
         /// The key.
         key: String,
@@ -55,7 +60,12 @@ pub enum Problem {
         found: String,
     },
     /// Text that is none of the words that the key takes.
-    #[error("unknown {what} `{}`{} known: {}", .word.escape_debug(), suggestion(.word, .known).unwrap_or(";".to_owned()), list(.known))]
+    #[error(
+        "unknown {what} `{}`{} known: {}",
+        .word.escape_debug(),
+        suggestion(.word, .known).unwrap_or(";".to_owned()),
+        list(.known)
+    )]
     UnknownWord {
         /// What the word stands for, such as `kind`.
         what: String,
@@ -171,5 +181,5 @@ fn suggestion(word: &str, known: &[String]) -> Option<String> {
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
         .min_by_key(|(distance, _)| *distance)?;
-    Some(format!(", did you mean `{candidate}`?"))
+    Some(format!(", did you mean `{}`?", candidate.escape_debug()))
 }

@@ -176,4 +176,15 @@ proptest! {
         let mut spec = board();
         let _ = spec.set(&key, &text);
     }
+
+    #[test]
+    fn a_damaged_board_is_refused_or_reads_back_equal(
+        at in 0..BOARD.len(), cut in 0..40usize, put in "[\\[\\]{}=\",.:a-z0-9 \n-]{0,6}",
+    ) {
+        let end = BOARD.len().min(at + cut);
+        let text = format!("{}{put}{}", &BOARD[..at], &BOARD[end..]);
+        if let Ok(spec) = MachineSpec::from_toml("m.toml", &text) {
+            prop_assert_eq!(again(&spec), spec);
+        }
+    }
 }
