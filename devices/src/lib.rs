@@ -1,1 +1,33 @@
-//! To be written.
+//! Devices, and what a device is made of.
+//!
+//! A [`Device`] is one struct: its properties and its architectural state are serde fields, so a machine file builds it
+//! and a snapshot is a machine file with state in it. When it is realised it gets a [`Realize`], from which it
+//! makes its regions, interrupt lines, timers and its port for DMA. Nothing lists the devices: one that is linked is
+//! there, under the name that `typetag` has for it.
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod console;
+mod device;
+mod dma;
+mod fdt;
+mod host;
+mod info;
+mod inspect;
+mod irq;
+mod power;
+mod realize;
+mod sync;
+
+pub use clock::{Clock, Timer};
+pub use console::Console;
+pub use device::{Device, DeviceError, ResetType};
+pub use dma::DmaPort;
+pub use fdt::{Cell, FdtNode, FdtPlace, FdtValue, Interrupt};
+pub use host::Host;
+pub use info::{DeviceInfo, Property, device_types};
+pub use inspect::Inspector;
+pub use irq::{IrqInput, IrqInputs, IrqLine};
+pub use power::{Power, PowerRequest};
+pub use realize::{Export, Output, Realize, Surroundings};

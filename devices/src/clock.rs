@@ -1,0 +1,287 @@
+//! Time, and timers.
+
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, thread};
+use memory_dispatch::chain;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// What a due timer runs.
+type Fire = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
+struct Queue {
+    /// Nanoseconds of a stepped clock.
+    stepped: u64,
+    /// What is due when. The second part of the key tells timers with the same deadline apart.
+    due: BTreeMap<(u64, u64), Fire>,
+    next_id: u64,
+}
+
+struct Shared {
+    /// When a real clock read 0.
+    start: Option<Instant>,
+    /// Held for an instant, never while a timer runs.
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    thread: OnceLock<()>,
+}
+
+/// Nanoseconds since the machine was made: of the host's clock, or stepped by hand. Clones are the same clock.
+///
+/// Timers of a real clock run on a thread of the clock; those of a stepped one inside [`Clock::step`], in the order of
+/// their deadlines. A timer enters its device through the re-entrancy guard, as an access does.
+#[derive(Clone)]
+pub struct Clock {
+    shared: Arc<Shared>,
+}
+
+impl Clock {
+    /// A clock that runs with the host's.
+    pub fn real() -> Self {
+        Self::new(Some(Instant::now()))
+    }
+
+    /// A clock that stands still until it is stepped.
+    pub fn stepped() -> Self {
+        Self::new(None)
+    }
+
+    fn new(start: Option<Instant>) -> Self {
+        let shared =
+            Shared { start, queue: Mutex::default(), changed: Condvar::new(), thread: OnceLock::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.shared.queue()
+    }
+
+    /// Nanoseconds since the clock was made.
+    pub fn now(&self) -> u64 {
+        match self.shared.start {
+            Some(start) => nanos(start),
+            None => self.queue().stepped,
+        }
+    }
+
+    /// Whether the clock is stepped by hand.
+    pub fn is_stepped(&self) -> bool {
+        self.shared.start.is_none()
+    }
+
+    /// When the next timer is due.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.queue().due.keys().next().map(|(deadline, _)| *deadline)
+    }
+
+    /// Moves a stepped clock on by `nanos` and runs what becomes due on the way, each timer at its own time. A real
+    /// clock is not moved.
+    pub fn step(&self, nanos: u64) {
+        let target = self.now().saturating_add(nanos);
+        if !self.is_stepped() {
+            return;
+        }
+        loop {
+            let mut queue = self.queue();
+            match queue.pop_due(target) {
+                Some((deadline, fire)) => {
+                    queue.stepped = queue.stepped.max(deadline);
+                    drop(queue);
+                    fire();
+                }
+                None => {
+                    queue.stepped = queue.stepped.max(target);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A timer that calls `fire` on `device`, which is held weakly. `guard` is the number of the device's owner, for the
+    /// re-entrancy guard.
+    pub fn timer<D: Send + Sync + 'static>(&self, guard: u64, device: &Arc<D>, fire: fn(&D)) -> Timer {
+        let device: Weak<D> = Arc::downgrade(device);
+        let fire = move || {
+            if let Some(device) = device.upgrade()
+                && let Ok(_link) = chain::enter(guard, false)
+            {
+                fire(&device);
+            }
+        };
+        let mut queue = self.queue();
+        queue.next_id += 1;
+        Timer { clock: self.clone(), id: queue.next_id, fire: Arc::new(fire), armed: Mutex::new(None) }
+    }
+
+    /// Starts the thread that a real clock's timers run on.
+    fn start_thread(&self) {
+        if self.is_stepped() {
+            return;
+        }
+        self.shared.thread.get_or_init(|| {
+            let shared = Arc::downgrade(&self.shared);
+            let spawned = thread::Builder::new().name("timers".into()).spawn(move || run_timers(&shared));
+            if let Err(error) = spawned {
+                tracing::error!(%error, "no thread for timers: they never fire");
+            }
+        });
+    }
+}
+
+fn nanos(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn pop_due(&mut self, now: u64) -> Option<(u64, Fire)> {
+        let entry = self.due.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let ((deadline, _), fire) = entry.remove_entry();
+        Some((deadline, fire))
+    }
+}
+
+/// Runs timers until their clock is gone.
+fn run_timers(clock: &Weak<Shared>) {
+    // the thread looks now and then whether the clock is still there
+    const LOOK: Duration = Duration::from_millis(200);
+    while let Some(shared) = clock.upgrade() {
+        let Some(start) = shared.start else { return };
+        let mut queue = shared.queue();
+        if let Some((_, fire)) = queue.pop_due(nanos(start)) {
+            drop(queue);
+            fire();
+            continue;
+        }
+        let next = queue.due.keys().next().map(|(deadline, _)| *deadline);
+        let wait =
+            next.map_or(LOOK, |next| Duration::from_nanos(next.saturating_sub(nanos(start))).min(LOOK));
+        drop(shared.changed.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.changed.notify_all();
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("now", &self.now()).field("stepped", &self.is_stepped()).finish()
+    }
+}
+
+/// Something that happens once at a time. Dropping it cancels it.
+pub struct Timer {
+    clock: Clock,
+    id: u64,
+    fire: Fire,
+    /// The deadline that it was last set to.
+    armed: Mutex<Option<u64>>,
+}
+
+impl Timer {
+    /// Fires at `deadline`, in nanoseconds of the clock, instead of when it was set to before. A deadline that has
+    /// passed fires at once, though not inside this call.
+    pub fn set(&self, deadline: u64) {
+        let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.clock.queue();
+        if let Some(old) = armed.replace(deadline) {
+            queue.due.remove(&(old, self.id));
+        }
+        queue.due.insert((deadline, self.id), self.fire.clone());
+        drop(queue);
+        self.clock.start_thread();
+        self.clock.shared.changed.notify_all();
+    }
+
+    /// Does not fire any more, unless it is firing on another thread right now.
+    pub fn cancel(&self) {
+        let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = armed.take() {
+            self.clock.queue().due.remove(&(old, self.id));
+        }
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Log {
+        clock: Clock,
+        seen: Mutex<Vec<u64>>,
+    }
+
+    impl Log {
+        fn note(&self) {
+            self.seen.lock().unwrap().push(self.clock.now());
+        }
+    }
+
+    fn log(clock: &Clock) -> Arc<Log> {
+        Arc::new(Log { clock: clock.clone(), seen: Mutex::default() })
+    }
+
+    #[test]
+    fn stepping_runs_timers_in_order_each_at_its_time() {
+        let clock = Clock::stepped();
+        let log = log(&clock);
+        let timers: Vec<_> = (0..3).map(|_| clock.timer(1, &log, Log::note)).collect();
+        for (timer, deadline) in timers.iter().zip([30, 10, 20]) {
+            timer.set(deadline);
+        }
+        timers[2].set(25);
+        clock.step(26);
+        assert_eq!((*log.seen.lock().unwrap()).clone(), [10, 25]);
+        assert_eq!((clock.now(), clock.next_deadline()), (26, Some(30)));
+        timers[0].cancel();
+        clock.step(100);
+        assert_eq!(log.seen.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_timer_of_a_device_that_is_gone_does_nothing() {
+        let clock = Clock::stepped();
+        let log = log(&clock);
+        let timer = clock.timer(1, &log, Log::note);
+        timer.set(1);
+        drop(log);
+        clock.step(2);
+        assert_eq!(clock.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_real_clock_fires_from_its_own_thread() {
+        let clock = Clock::real();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let sender = Arc::new(Mutex::new(sender));
+        let timer = clock.timer(1, &sender, |sender| sender.lock().unwrap().send(()).unwrap());
+        timer.set(clock.now() + 1000);
+        receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+}

@@ -1,0 +1,105 @@
+//! Interrupt lines: wires between devices.
+
+use crate::sync::{Arc, AtomicBool, OnceLock, Ordering, Weak};
+use std::fmt;
+
+/// One end that listens to the level of a line.
+#[derive(Clone)]
+pub struct IrqInput {
+    set: Arc<dyn Fn(bool) + Send + Sync>,
+}
+
+impl IrqInput {
+    /// An input that calls `set` with each new level, on the thread that changes it. It takes no lock but its own.
+    pub fn new(set: impl Fn(bool) + Send + Sync + 'static) -> Self {
+        Self { set: Arc::new(set) }
+    }
+}
+
+impl fmt::Debug for IrqInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IrqInput")
+    }
+}
+
+/// The inputs of one kind that a device has, by number.
+pub struct IrqInputs {
+    count: u32,
+    set: Arc<dyn Fn(u32, bool) + Send + Sync>,
+}
+
+impl IrqInputs {
+    /// `count` inputs of `device`; `set` gets the input's number and the new level. The device is held weakly.
+    pub fn new<D: Send + Sync + 'static>(count: u32, device: &Arc<D>, set: fn(&D, u32, bool)) -> Self {
+        let device: Weak<D> = Arc::downgrade(device);
+        let set = move |index, level| {
+            if let Some(device) = device.upgrade() {
+                set(&device, index, level);
+            }
+        };
+        Self { count, set: Arc::new(set) }
+    }
+
+    /// Inputs that call `set`, for what is no device: a CPU.
+    pub fn from_fn(count: u32, set: impl Fn(u32, bool) + Send + Sync + 'static) -> Self {
+        Self { count, set: Arc::new(set) }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Input number `index`, if there is one.
+    pub fn input(&self, index: u32) -> Option<IrqInput> {
+        let set = self.set.clone();
+        (index < self.count).then(|| IrqInput::new(move |level| set(index, level)))
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    level: AtomicBool,
+    input: OnceLock<IrqInput>,
+}
+
+/// The driving end of an interrupt line; clones drive the same line. One that leads nowhere can be driven, too.
+///
+/// Two threads that set a line at once may reach the input in any order: set it under the lock under which its
+/// level is decided.
+#[derive(Clone, Default)]
+pub struct IrqLine {
+    line: Arc<Line>,
+}
+
+impl IrqLine {
+    /// A line that is low and leads nowhere.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leads the line to `input`, once; false if it led somewhere already.
+    pub fn connect(&self, input: IrqInput) -> bool {
+        self.line.input.set(input).is_ok()
+    }
+
+    /// Sets the level. The input hears of changes only.
+    pub fn set(&self, level: bool) {
+        if self.line.level.swap(level, Ordering::SeqCst) != level
+            && let Some(input) = self.line.input.get()
+        {
+            (input.set)(level);
+        }
+    }
+
+    /// The level.
+    pub fn level(&self) -> bool {
+        self.line.level.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for IrqLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IrqLine").field("level", &self.level()).finish_non_exhaustive()
+    }
+}
