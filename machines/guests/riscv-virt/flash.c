@@ -114,12 +114,12 @@ enum verdict check_flash_query(struct line *line)
 }
 
 /* Waits until both chips are ready; says what went wrong otherwise. Leaves the bank in status mode. */
-static bool finished(struct line *line, uint64_t sector, const char *what)
+static bool finished(struct line *line, uint64_t address, const char *what)
 {
     struct deadline deadline = deadline_in(OPERATION_US);
     uint32_t status;
 
-    while (((status = read_word(sector)) & BOTH(STATUS_READY)) != BOTH(STATUS_READY)) {
+    while (((status = read_word(address)) & BOTH(STATUS_READY)) != BOTH(STATUS_READY)) {
         if (deadline_passed(&deadline)) {
             line_append(line, "%s is not over, status %08x", what, status);
             return false;
@@ -142,26 +142,27 @@ static bool erase(struct line *line, uint64_t sector)
     return finished(line, sector, "the erase");
 }
 
-static bool program_word(struct line *line, uint64_t sector, uint64_t address, uint32_t value)
+static bool program_word(struct line *line, uint64_t address, uint32_t value)
 {
     command(address, PROGRAM_WORD);
     mmio_write32(address, value);
-    return finished(line, sector, "programming a word");
+    return finished(line, address, "programming a word");
 }
 
 /* A different word at each place. */
 static uint32_t word_for(uint32_t index) { return 0x5a000000 + index * 0x00010203; }
 
-static bool program_buffer(struct line *line, uint64_t sector, uint64_t address)
+/* All cycles are at the buffer's own place, which is a multiple of its size: some models hold on to the first address. */
+static bool program_buffer(struct line *line, uint64_t address)
 {
-    command(sector, BUFFERED_PROGRAM);
-    if (!finished(line, sector, "asking for the buffer"))
+    command(address, BUFFERED_PROGRAM);
+    if (!finished(line, address, "asking for the buffer"))
         return false;
-    mmio_write32(sector, BOTH(BUFFERED_WORDS - 1));
+    mmio_write32(address, BOTH(BUFFERED_WORDS - 1));
     for (uint32_t i = 0; i < BUFFERED_WORDS; i++)
         mmio_write32(address + 4UL * i, word_for(i));
-    command(sector, CONFIRM);
-    return finished(line, sector, "programming the buffer");
+    command(address, CONFIRM);
+    return finished(line, address, "programming the buffer");
 }
 
 /* Looks at the sector's first and last word and evenly between; it is too large to read all in good time. */
@@ -199,9 +200,9 @@ static bool program_and_erase(struct line *line, uint64_t sector, const struct c
         line_append(line, "0x%lx is %08x after the erase", where, read_word(where));
         return false;
     }
-    /* The second word is programmed twice: bits only fall. */
-    if (!program_word(line, sector, sector, 0x12345678) || !program_word(line, sector, sector + 4, 0x00ffffff) ||
-        !program_word(line, sector, sector + 4, 0x12345678) || !program_buffer(line, sector, buffer))
+    /* The second word is programmed twice, the second time with more bits cleared: no erase is due between. */
+    if (!program_word(line, sector, 0x12345678) || !program_word(line, sector + 4, 0x00ffffff) ||
+        !program_word(line, sector + 4, 0x00345678) || !program_buffer(line, buffer))
         return false;
     command(sector, READ_ARRAY);
     if (!holds_programmed(line, sector, buffer) || !erase(line, sector))

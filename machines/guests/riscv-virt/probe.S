@@ -48,6 +48,10 @@
     probe try_read_mstatus
     csrr a0, mstatus
     ret
+    probe try_open_pmp              /* a hart without PMP has none of its registers */
+    csrw pmpaddr0, a0
+    csrw pmpcfg0, a1
+    ret
     probe try_ecall
     ecall
     ret

@@ -36,6 +36,8 @@ uint64_t try_ebreak(uint64_t, uint64_t);
 uint64_t try_write_read_only_csr(uint64_t, uint64_t);
 uint64_t try_read_mstatus(uint64_t, uint64_t);
 uint64_t try_ecall(uint64_t, uint64_t);
+/* (pmpaddr0, pmpcfg0) */
+uint64_t try_open_pmp(uint64_t, uint64_t);
 
 /* If a probe is under way: notes the trap, lets the frame return to the probe's caller, and says so. */
 bool probe_caught(struct trap_frame *frame, uint64_t cause, uint64_t value);

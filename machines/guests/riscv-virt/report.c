@@ -3,6 +3,10 @@
 
 #include "timer.h"
 
+static const char *current;
+
+const char *report_current(void) { return current ? current : "none"; }
+
 unsigned report_run(const struct check *checks, unsigned count)
 {
     static const char *const marks[] = { [PASSED] = "[ ok ]", [FAILED] = "[FAIL]", [SKIPPED] = "[skip]" };
@@ -11,7 +15,10 @@ unsigned report_run(const struct check *checks, unsigned count)
 
     for (unsigned i = 0; i < count; i++) {
         struct line line = { 0 };
+
+        current = checks[i].name;
         enum verdict verdict = checks[i].run(&line);
+        current = 0;
 
         tally[verdict]++;
         console_print("%s %s: ", marks[verdict], checks[i].name);

@@ -20,4 +20,7 @@ struct check {
 /* Runs all checks, prints a line for each and the sum; returns the number of failures. */
 unsigned report_run(const struct check *checks, unsigned count);
 
+/* The name of the check that runs, or "none". */
+const char *report_current(void);
+
 #endif

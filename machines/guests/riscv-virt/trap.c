@@ -7,16 +7,17 @@
 #include "mode.h"
 #include "plic.h"
 #include "probe.h"
+#include "report.h"
 #include "swi.h"
 #include "timer.h"
 
 /* Exit code of a run that an unexpected trap ends; no number of failed checks comes near. */
 #define UNEXPECTED_TRAP 255
 
-static void unexpected(const char *mode, uint64_t cause, uint64_t value, uint64_t pc)
+static void unexpected(uint64_t cause, uint64_t value, uint64_t pc)
 {
-    console_print("\nunexpected trap in hart %lu to %s: cause %lx, value %lx, pc %lx\n", csr_read(mhartid), mode, cause,
-                  value, pc);
+    console_print("\nunexpected trap to M-mode on hart %lu: cause %lx, value %lx, pc %lx, check: %s\n", csr_read(mhartid),
+                  cause, value, pc, report_current());
     finisher_fail(UNEXPECTED_TRAP);
 }
 
@@ -31,7 +32,7 @@ void machine_trap(struct trap_frame *frame)
     else if (cause == (CAUSE_INTERRUPT | IRQ_MACHINE_SOFTWARE))
         swi_machine_interrupt();
     else if (!probe_caught(frame, cause, value) && !mode_left(frame, cause))
-        unexpected("M-mode", cause, value, frame->pc);
+        unexpected(cause, value, frame->pc);
     mode_ascend_if_due(frame);
 }
 
