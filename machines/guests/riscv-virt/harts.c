@@ -5,6 +5,7 @@
 
 #include "board.h"
 #include "csr.h"
+#include "interrupt.h"
 #include "swi.h"
 #include "timer.h"
 
@@ -48,6 +49,7 @@ static void count(void)
 void hart_called(uint64_t hart)
 {
     swi_drop((uint32_t)hart);
+    interrupt_settles(IRQ_MACHINE_SOFTWARE, false); /* or one call could be heard twice */
     uint64_t called_to = load(&round);
     struct deadline deadline = deadline_in(ARRIVAL_US);
 

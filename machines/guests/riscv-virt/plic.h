@@ -20,7 +20,7 @@ void plic_attach(uint32_t source, void (*serve)(void));
 bool plic_pending(uint32_t source);
 void plic_set_threshold(uint32_t threshold);
 
-/* The last source claimed (0 if a claim found none), and how often one was, since plic_forget(). */
+/* The last source claimed since plic_forget(), 0 if none, and how many were. */
 uint32_t plic_last_claim(void);
 unsigned plic_claims(void);
 void plic_forget(void);

@@ -64,8 +64,15 @@ enum verdict check_ram(struct line *line)
     unsigned count = choose_spots(), wrong = 0;
     uint64_t first_wrong = 0;
 
-    for (unsigned i = 0; i < count; i++)
-        saved[i] = *(volatile uint64_t *)spots[i];
+    for (unsigned i = 0; i < count; i++) {
+        struct outcome outcome = probe(try_load64, spots[i], 0);
+
+        if (outcome.trapped) {
+            line_append(line, "a load from 0x%lx gives cause %lu", spots[i], outcome.cause);
+            return FAILED;
+        }
+        saved[i] = outcome.value;
+    }
     for (uint64_t round = 0; round < 2; round++) {
         /* All are written before any is read: two spots that are one word give themselves away. */
         for (unsigned i = 0; i < count; i++)
@@ -113,6 +120,10 @@ enum verdict check_ram_speed(struct line *line)
         block += 1u << 20;
     if (block + BLOCK_SIZE > end) {
         line_append(line, "no free block of %u KiB", BLOCK_SIZE >> 10);
+        return FAILED;
+    }
+    if (probe(try_load64, block + BLOCK_SIZE - 8, 0).trapped) {
+        line_append(line, "no RAM at 0x%lx", block);
         return FAILED;
     }
     volatile uint64_t *words = (volatile uint64_t *)block;

@@ -5,6 +5,7 @@
 
 #include "board.h"
 #include "csr.h"
+#include "interrupt.h"
 #include "mmio.h"
 #include "plic.h"
 #include "timer.h"
@@ -59,7 +60,7 @@ enum verdict check_rtc(struct line *line)
         return SKIPPED;
     }
     uint64_t first = now(), before = first, steps = 0;
-    struct deadline deadline = deadline_in(20000);
+    struct deadline deadline = deadline_in(500000);
 
     while (steps < 10 && !deadline_passed(&deadline)) {
         uint64_t later = now();
@@ -101,14 +102,12 @@ enum verdict check_rtc_alarm(struct line *line)
     set(ALARM_LOW, (uint32_t)due);
     bool armed = get(ALARM_STATUS) == 1;
 
-    csr_set(mie, IRQ_BIT(IRQ_MACHINE_EXTERNAL));
-    csr_set(mstatus, MSTATUS_MIE);
+    interrupt_open(IRQ_MACHINE_EXTERNAL);
     struct deadline deadline = deadline_in(500000);
     while (!alarms && !deadline_passed(&deadline))
         ;
     uint64_t taken = now();
-    csr_clear(mstatus, MSTATUS_MIE);
-    csr_clear(mie, IRQ_BIT(IRQ_MACHINE_EXTERNAL));
+    interrupt_close(IRQ_MACHINE_EXTERNAL);
     bool still_armed = get(ALARM_STATUS) != 0;
     set(IRQ_ENABLED, 0);
     set(CLEAR_ALARM, 1);
