@@ -214,7 +214,8 @@ enum verdict check_illegal(struct line *line)
         struct outcome outcome = probe(step->attempt, 0, 0);
 
         if (!outcome.trapped || outcome.cause != step->cause || outcome.pc != (uint64_t)step->attempt) {
-            line_append(line, "%s: trapped %u, cause %lu, pc %lx", step->name, outcome.trapped, outcome.cause, outcome.pc);
+            line_append(line, "%s: trapped %u, cause %lu, pc %lx", step->name, outcome.trapped, outcome.cause,
+                        outcome.pc);
             return FAILED;
         }
         if (step->bits && outcome.trap_value && outcome.trap_value != step->bits) {

@@ -152,7 +152,10 @@ static bool program_word(struct line *line, uint64_t address, uint32_t value)
 /* A different word at each place. */
 static uint32_t word_for(uint32_t index) { return 0x5a000000 + index * 0x00010203; }
 
-/* All cycles are at the buffer's own place, which is a multiple of its size: some models hold on to the first address. */
+/*
+ * All cycles are at the buffer's own place, which is a multiple of its size: the datasheet asks for some address of the
+ * sector only, but some models hold on to the first one.
+ */
 static bool program_buffer(struct line *line, uint64_t address)
 {
     command(address, BUFFERED_PROGRAM);
@@ -231,7 +234,7 @@ enum verdict check_flash_program(struct line *line)
     command(sector, READ_ARRAY);
     if (!good)
         return FAILED;
-    line_append(line, "erased the sector at 0x%lx, programmed 2 words and a buffer of %u, read them back, erased it", sector,
-                BUFFERED_WORDS);
+    line_append(line, "erased the sector at 0x%lx, programmed 2 words and a buffer of %u, read them back, erased it",
+                sector, BUFFERED_WORDS);
     return PASSED;
 }

@@ -51,7 +51,10 @@ static uint32_t swap32(uint32_t value)
     return (uint32_t)swap16((uint16_t)value) << 16 | swap16((uint16_t)(value >> 16));
 }
 
-static uint64_t swap64(uint64_t value) { return (uint64_t)swap32((uint32_t)value) << 32 | swap32((uint32_t)(value >> 32)); }
+static uint64_t swap64(uint64_t value)
+{
+    return (uint64_t)swap32((uint32_t)value) << 32 | swap32((uint32_t)(value >> 32));
+}
 
 static uint32_t read_word(uint16_t key)
 {

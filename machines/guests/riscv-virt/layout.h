@@ -6,7 +6,7 @@
 /* Harts with an id of this or above stay parked; virt.ld reserves one stack block for each below. */
 #define MAX_HARTS 16
 
-/* Bytes of a hart's stack block: the upper part is its stack, the lower TRAP_STACK_SIZE bytes serve its trap handler. */
+/* A hart's stack block: its lower TRAP_STACK_SIZE bytes serve its trap handler, the rest is its stack. */
 #define STACK_SHIFT 12
 #define TRAP_STACK_SIZE 1536
 

@@ -130,7 +130,8 @@ static bool send_by_interrupts(struct line *line, const char *text, unsigned len
         ;
     interrupt_close(IRQ_MACHINE_EXTERNAL);
     if (!uart_sent() || plic_last_claim() != board.uart_irq || uart_transmit_interrupts() != length + 1) {
-        line_append(line, "%u interrupts for %u bytes, last claim %u", uart_transmit_interrupts(), length, plic_last_claim());
+        line_append(line, "%u interrupts for %u bytes, last claim %u", uart_transmit_interrupts(), length,
+                    plic_last_claim());
         return false;
     }
     /* Nothing is left: the claim register is read once more and must say so. */

@@ -14,7 +14,7 @@
 /* All sources off, threshold 0. */
 void plic_init(void);
 
-/* Gives the source priority 1, enables it, and calls `serve` between its claim and its completion; null takes it away. */
+/* Priority 1, enabled, and `serve` is called between its claim and its completion; null turns the source off. */
 void plic_attach(uint32_t source, void (*serve)(void));
 
 bool plic_pending(uint32_t source);

@@ -13,19 +13,12 @@
 #define PMP_NAPOT (3UL << 3)
 #define PMP_ALL (PMP_R | PMP_W | PMP_X | PMP_NAPOT)
 
-static uint64_t page[512] __attribute__((aligned(4096)));
+static volatile uint64_t page[512] __attribute__((aligned(4096)));
 
-/* What the tries in U-mode gave, in the order of tries[]. */
-struct try {
-    const char *what;
-    attempt attempt;
-    uint64_t argument; /* an offset into the page, where the attempt takes an address */
-    uint64_t cause;    /* 0: it must work */
-};
-
+/* What U-mode saw, in the order of its attempts. */
 static struct outcome outcomes[4];
 
-static bool absent;
+static bool absent; /* the hart has no PMP */
 
 void pmp_open(void)
 {
@@ -50,9 +43,15 @@ static void unprotect(void)
     __asm__ volatile("sfence.vma" : : : "memory");
 }
 
-static const struct try system_tries[] = {
-    { "ECALL", try_ecall, 0, CAUSE_ECALL_USER },
-    { "a read of mstatus", try_read_mstatus, 0, CAUSE_ILLEGAL_INSTRUCTION },
+struct system_try {
+    const char *what;
+    attempt attempt;
+    uint64_t cause;
+};
+
+static const struct system_try system_tries[] = {
+    { "ECALL", try_ecall, CAUSE_ECALL_USER },
+    { "a read of mstatus", try_read_mstatus, CAUSE_ILLEGAL_INSTRUCTION },
 };
 
 static uint64_t user_system(uint64_t unused)
@@ -73,7 +72,8 @@ enum verdict check_user_mode(struct line *line)
     for (unsigned i = 0; i < 2; i++) {
         if (outcomes[i].trapped && outcomes[i].cause == system_tries[i].cause)
             continue;
-        line_append(line, "%s: trapped %u, cause %lu", system_tries[i].what, outcomes[i].trapped, outcomes[i].cause);
+        line_append(line, "%s: trapped %u, cause %lu", system_tries[i].what, outcomes[i].trapped,
+                    outcomes[i].cause);
         return FAILED;
     }
     line_append(line, "entered and left; ECALL is cause 8, a read of mstatus cause 2");
@@ -135,7 +135,8 @@ enum verdict check_pmp(struct line *line)
     }
     if (good) {
         protect_page(PMP_R);
-        good = user_sees(line, 0, CAUSE_STORE_ACCESS, CAUSE_FETCH_ACCESS) && outcomes[0].value == 0x1234 && page[1] == 0;
+        good = user_sees(line, 0, CAUSE_STORE_ACCESS, CAUSE_FETCH_ACCESS) && outcomes[0].value == 0x1234 &&
+               page[1] == 0;
     }
     if (good) {
         protect_page(PMP_R | PMP_W | PMP_X);

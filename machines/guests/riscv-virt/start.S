@@ -11,7 +11,6 @@
 _start:
     csrw mie, zero
     csrci mstatus, 8                /* MIE: no interrupt before there is a handler */
-    csrw satp, zero
     la t0, trap_entry
     csrw mtvec, t0
 

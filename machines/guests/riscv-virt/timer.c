@@ -96,7 +96,8 @@ enum verdict check_timer_interrupt(struct line *line)
         line_append(line, "taken %lu ticks early", due - interrupt_tick);
         return FAILED;
     }
-    line_append(line, "programmed 1000 us ahead, taken %lu us after it was due", timer_microseconds(interrupt_tick - due));
+    line_append(line, "programmed 1000 us ahead, taken %lu us after it was due",
+                timer_microseconds(interrupt_tick - due));
     interrupt_works = true;
     return PASSED;
 }
@@ -123,7 +124,8 @@ enum verdict check_wfi(struct line *line)
     csr_clear(mie, IRQ_BIT(IRQ_MACHINE_TIMER));
     timer_disarm();
     if (!pending || now < due) {
-        line_append(line, "awake after %lu us, timer %spending", timer_microseconds(now - start), pending ? "" : "not ");
+        line_append(line, "awake after %lu us, timer %spending", timer_microseconds(now - start),
+                    pending ? "" : "not ");
         return FAILED;
     }
     if (!interrupt_settles(IRQ_MACHINE_TIMER, false)) {

@@ -16,8 +16,8 @@
 
 static void unexpected(uint64_t cause, uint64_t value, uint64_t pc)
 {
-    console_print("\nunexpected trap to M-mode on hart %lu: cause %lx, value %lx, pc %lx, check: %s\n", csr_read(mhartid),
-                  cause, value, pc, report_current());
+    console_print("\nunexpected trap to M-mode on hart %lu: cause %lx, value %lx, pc %lx, check: %s\n",
+                  csr_read(mhartid), cause, value, pc, report_current());
     finisher_fail(UNEXPECTED_TRAP);
 }
 
