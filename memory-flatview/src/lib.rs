@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod chunk;
+pub mod oracle;
 mod range;
 mod render;
 mod root;
