@@ -10,6 +10,7 @@
 
 use crate::range::{FlatRange, Part, RangeFlags};
 use memory_core::{AddrRange, Flags, Kind, RegionId, Shows, Tree};
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 /// Who answers one kind of access in a stretch.
@@ -162,7 +163,7 @@ impl Model {
             let rom_device = matches!(node.kind(), Kind::RomDevice(..));
             flags.set(RangeFlags::ROMD, rom_device && own.contains(Flags::ROMD));
             let mut children = siblings.remove(&id).unwrap_or_default();
-            children.sort_by(|(a, _), (b, _)| (b.priority, b.order).cmp(&(a.priority, a.order)));
+            children.sort_by_key(|(place, _)| Reverse((place.priority, place.order)));
             Node {
                 id,
                 size: i128::try_from(node.size().bytes()).unwrap_or(0),
