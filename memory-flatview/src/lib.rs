@@ -28,6 +28,7 @@
 
 mod chunk;
 pub mod oracle;
+pub mod print;
 mod range;
 mod render;
 mod root;
