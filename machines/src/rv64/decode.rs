@@ -56,7 +56,8 @@ pub(super) struct Op {
 
 impl Op {
     /// What stands in a code page where nothing was decoded yet.
-    pub const UNDECODED: Self = Self { kind: Kind::Undecoded, rd: SINK, rs1: 0, rs2: 0, imm: 0, raw: 0, len: 2 };
+    pub const UNDECODED: Self =
+        Self { kind: Kind::Undecoded, rd: SINK, rs1: 0, rs2: 0, imm: 0, raw: 0, len: 2 };
 
     /// An instruction; `rd` is the architectural number, 0 included.
     pub fn new(kind: Kind, rd: u32, rs1: u32, rs2: u32, imm: i32) -> Self {

@@ -75,7 +75,6 @@ impl<B: Bus> Core<B> {
     #[cold]
     #[inline(never)]
     fn load_slow(&mut self, addr: u64, width: Width) -> Result<u64, Trap> {
-        self.catch_up();
         if crosses(addr, width) {
             let mut value = 0;
             for i in 0..width.bytes() {
@@ -100,7 +99,6 @@ impl<B: Bus> Core<B> {
     #[cold]
     #[inline(never)]
     fn store_slow(&mut self, addr: u64, width: Width, value: u64) -> Result<(), Trap> {
-        self.catch_up();
         if crosses(addr, width) {
             // Both pages are asked before anything is written, so that a fault leaves nothing behind.
             for i in 0..width.bytes() {

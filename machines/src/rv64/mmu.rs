@@ -79,6 +79,8 @@ impl<B: Bus> Core<B> {
     /// Translates, checks and remembers: where an access of `len` bytes at `addr`, which does not cross a page,
     /// goes. `len` is at least 1.
     pub(super) fn target(&mut self, addr: u64, len: u64, access: Access) -> Result<Target, Trap> {
+        // The first half of an access may have changed the map.
+        self.catch_up();
         let (tlb, context) = match access {
             Access::Fetch => (&self.fetch, self.fetch_context),
             Access::Load => (&self.load, self.data_context),
@@ -151,7 +153,9 @@ impl<B: Bus> Core<B> {
                 return Err(access.page_fault(addr));
             }
             let used = if access == Access::Store { Pte::A | Pte::D } else { Pte::A };
-            if !pte.contains(used) && !self.mark_entry(at, raw, raw | used.bits()).ok_or(access.access_fault(addr))? {
+            if !pte.contains(used)
+                && !self.mark_entry(at, raw, raw | used.bits()).ok_or(access.access_fault(addr))?
+            {
                 return Ok(None);
             }
             return Ok(Some(base | addr & in_page));
