@@ -124,7 +124,12 @@ impl Csrs {
 impl<B: Bus> Core<B> {
     /// Reads register `csr`; `None` if it does not exist or the current mode may not.
     pub(super) fn read_csr(&self, csr: u32) -> Option<u64> {
-        if csr >> 8 & 3 > self.mode as u32 {
+        self.read_csr_as(csr, self.mode)
+    }
+
+    /// Reads register `csr` as `mode` would.
+    pub(super) fn read_csr_as(&self, csr: u32, mode: Mode) -> Option<u64> {
+        if csr >> 8 & 3 > mode as u32 {
             return None;
         }
         let csrs = &self.csrs;
@@ -139,7 +144,7 @@ impl<B: Bus> Core<B> {
             SCAUSE => csrs.scause,
             STVAL => csrs.stval,
             SIP => (self.pending() & csrs.mideleg).bits().into(),
-            SATP if self.satp_traps() => return None,
+            SATP if mode == Mode::Supervisor && csrs.status.tvm() => return None,
             SATP => csrs.satp,
             MSTATUS => csrs.status.machine_view(),
             MISA => MISA_VALUE,
@@ -159,7 +164,7 @@ impl<B: Bus> Core<B> {
             PMPADDR0..=PMPADDR63 => self.pmp.read_address((csr - PMPADDR0) as usize)?,
             MCYCLE => csrs.cycle.read(self.retired),
             MINSTRET => csrs.instret.read(self.retired),
-            CYCLE..=HPMCOUNTER31 if !csrs.counter_enabled(csr - CYCLE, self.mode) => return None,
+            CYCLE..=HPMCOUNTER31 if !csrs.counter_enabled(csr - CYCLE, mode) => return None,
             CYCLE => csrs.cycle.read(self.retired),
             TIME => (self.time)(),
             INSTRET => csrs.instret.read(self.retired),
@@ -248,10 +253,5 @@ impl<B: Bus> Core<B> {
             self.lines.latch_ssip(on.contains(Irq::SSIP));
         }
         self.csrs.mip = (self.csrs.mip.difference(touched) | on).difference(Irq::SSIP);
-    }
-
-    /// Does `satp` trap here?
-    pub(super) fn satp_traps(&self) -> bool {
-        self.mode == Mode::Supervisor && self.csrs.status.tvm()
     }
 }

@@ -68,9 +68,22 @@ impl<B: Bus> Hart<B> {
         }
     }
 
-    /// What the current mode would read from CSR `csr`, or `None` where that is illegal.
+    /// What M-mode would read from CSR `csr`, or `None` where there is none.
     pub fn csr(&self, csr: u32) -> Option<u64> {
-        self.core.read_csr(csr)
+        self.core.read_csr_as(csr, Mode::Machine)
+    }
+
+    /// Writes CSR `csr` as the current mode may.
+    #[cfg(test)]
+    pub(super) fn poke_csr(&mut self, csr: u32, value: u64) {
+        self.core.write_csr(csr, value, u64::MAX).expect("the register can be written");
+    }
+
+    /// Goes to `mode`, as no instruction could.
+    #[cfg(test)]
+    pub(super) fn poke_mode(&mut self, mode: Mode) {
+        self.core.mode = mode;
+        self.core.refresh_contexts();
     }
 
     /// The bus.

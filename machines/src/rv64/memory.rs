@@ -100,12 +100,18 @@ impl<B: Bus> Core<B> {
     #[inline(never)]
     fn store_slow(&mut self, addr: u64, width: Width, value: u64) -> Result<(), Trap> {
         if crosses(addr, width) {
-            // Both pages are asked before anything is written, so that a fault leaves nothing behind.
-            for i in 0..width.bytes() {
-                self.target(addr.wrapping_add(i), 1, Access::Store)?;
+            // Both pages are asked before anything is written, and a device, which may still refuse, is written
+            // before memory, so that a fault leaves nothing behind.
+            let bytes = (0..width.bytes()).map(|i| (addr.wrapping_add(i), value >> (8 * i)));
+            for (at, _) in bytes.clone() {
+                self.target(at, 1, Access::Store)?;
             }
-            for i in 0..width.bytes() {
-                self.store_in_page(addr.wrapping_add(i), Width::W1, value >> (8 * i))?;
+            for memory in [false, true] {
+                for (at, byte) in bytes.clone() {
+                    if self.target(at, 1, Access::Store)?.page.is_some() == memory {
+                        self.store_in_page(at, Width::W1, byte)?;
+                    }
+                }
             }
             return Ok(());
         }
