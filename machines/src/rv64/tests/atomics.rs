@@ -69,10 +69,10 @@ fn a_pair_stores_once() {
 fn a_pair_fails_when_anything_came_between() {
     // What lies between the two; each program is load-reserved, this, store-conditional.
     let between = [
-        sd(T1, A0, 0),        // the value changed
-        addi(A0, A0, 8),      // another address
-        sc(3, ZERO, A1, T2),  // another store-conditional
-        SFENCE,               // translations changed
+        sd(T1, A0, 0),       // the value changed
+        addi(A0, A0, 8),     // another address
+        sc(3, ZERO, A1, T2), // another store-conditional
+        SFENCE,              // translations changed
     ];
     for raw in between {
         let run = Run::new(&[lr(3, A2, A0), raw, sc(3, A3, A1, A0)]);

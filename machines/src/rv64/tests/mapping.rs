@@ -15,7 +15,9 @@ fn banks(run: &Run, values: [u64; 2]) {
 
 #[test]
 fn a_device_that_changes_the_map_is_obeyed_by_the_next_access() {
-    let run = Run::new(&[ld(A2, A0, 0), sd(ZERO, A1, 0), ld(A3, A0, 0), sd(A1, A0, 0)]).with(A0, BANK).with(A1, SWITCH);
+    let run = Run::new(&[ld(A2, A0, 0), sd(ZERO, A1, 0), ld(A3, A0, 0), sd(A1, A0, 0)])
+        .with(A0, BANK)
+        .with(A1, SWITCH);
     banks(&run, [11, 22]);
     let run = run.steps(4);
     run.at(16);
@@ -28,7 +30,8 @@ fn a_device_that_changes_the_map_is_obeyed_by_the_next_access() {
 fn code_that_is_switched_away_under_itself_goes_on_in_the_new_bank() {
     let run = Run::new(&[jalr(ZERO, A0)]).with(A0, BANK).with(A1, SWITCH);
     for (bank, value) in [(0, 1), (1, 2)] {
-        for (index, raw) in [sd(ZERO, A1, 0), addi(A2, ZERO, value), addi(A3, ZERO, value)].iter().enumerate() {
+        for (index, raw) in [sd(ZERO, A1, 0), addi(A2, ZERO, value), addi(A3, ZERO, value)].iter().enumerate()
+        {
             assert!(run.machine.banks[bank].store(index as u64 * 4, Width::W4, (*raw).into()));
         }
     }

@@ -43,8 +43,8 @@ fn wfi_with_an_interrupt_pending_goes_on() {
     run.steps(2).at(8);
 }
 
-/// A hart that sleeps in WFI and counts how often it was woken by MSIP, which it clears through nothing: the
-/// other side lowers the line when it sees the count. Every round needs its wake-up, so a lost one never ends.
+/// A hart that sleeps in WFI and counts how often MSIP woke it. The other side lowers the line when it sees the
+/// count, and raises it again when the hart has said that it saw it low. Every round needs its wake-up, so a lost one never ends.
 #[test]
 fn no_wake_up_of_a_sleeping_hart_is_lost() {
     const ROUNDS: u64 = 2_000;
@@ -58,7 +58,8 @@ fn no_wake_up_of_a_sleeping_hart_is_lost() {
         csrrs(A3, 0x344, ZERO),
         i(OP_IMM, 7, A3, A3, 8),
         b(1, A3, ZERO, -8),
-        j(ZERO, -28),
+        sd(A2, A0, 8),
+        j(ZERO, -32),
     ];
     machine.load_program(BASE, &program);
     let (mut hart, lines) = hart_on(&machine);
@@ -69,6 +70,9 @@ fn no_wake_up_of_a_sleeping_hart_is_lost() {
             thread::yield_now();
         }
         lines.set(Irq::MSIP, false);
+        while machine.peek(COUNT + 8) != round {
+            thread::yield_now();
+        }
     }
     lines.request_stop();
     assert_eq!(thread.join().unwrap(), VcpuExit::Stopped);
