@@ -41,7 +41,7 @@ pub(super) struct Pmp {
 impl Pmp {
     /// `pmpcfg<index>`, of which RV64 has the even ones; `None` if there is no such register.
     pub fn read_config(&self, index: usize) -> Option<u64> {
-        let bytes = self.config.get(index * 4..index * 4 + 8).filter(|_| index % 2 == 0)?;
+        let bytes = self.config.get(index * 4..index * 4 + 8).filter(|_| index.is_multiple_of(2))?;
         Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn floating_point_state_and_reserved_mpp_cannot_be_written() {
         let mut status = Status::default();
-        status.write_machine(u64::MAX & !MPP | 1 << MPP_SHIFT);
+        status.write_machine(!MPP | 1 << MPP_SHIFT);
         assert_eq!(status.machine_view(), WRITABLE & !MPP | 1 << MPP_SHIFT | XL64);
         status.write_machine(2 << MPP_SHIFT);
         assert_eq!(status.machine_view(), 1 << MPP_SHIFT | XL64);

@@ -66,7 +66,7 @@ impl Tlb {
     pub fn find(&self, addr: u64, context: Context) -> Option<Place<'_>> {
         let entry = self.entries.get((addr >> 12) as usize & (SIZE - 1))?;
         (entry.tag == addr & !IN_PAGE | context.0)
-            .then(|| Place { phys: entry.phys | addr & IN_PAGE, page: entry.page.as_ref() })
+            .then_some(Place { phys: entry.phys | addr & IN_PAGE, page: entry.page.as_ref() })
     }
 
     /// Remembers that the page of `addr` is the one of `phys`.

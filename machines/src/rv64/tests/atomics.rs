@@ -5,7 +5,6 @@ use memory_core::Width;
 use super::asm::*;
 use super::machine::*;
 use crate::sync::{Arc, thread};
-use crate::vcpu::Vcpu;
 
 const CELL: u64 = BASE + 0x3000;
 

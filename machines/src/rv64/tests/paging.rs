@@ -164,7 +164,7 @@ fn tables_outside_of_memory_are_access_faults() {
 fn a_table_in_rom_can_be_walked_but_not_marked() {
     for (flags, at, cause) in [(ALL, 4, 0), (ALL & !D, 0x400, 7)] {
         let run = mapped(&[sd(A1, A0, 0)], 0, Mode::Supervisor);
-        run.machine.rom.store(8, memory_core::Width::W8, pte(DATA, flags));
+        assert!(run.machine.rom.store(8, memory_core::Width::W8, pte(DATA, flags)));
         run.machine.poke(MIDDLE, pte(ROM, V));
         let run = run.steps(1);
         run.at(at);
