@@ -4,6 +4,6 @@
 
 pub use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicU32, Ordering, fence};
+pub(crate) use std::sync::{Condvar, Mutex, PoisonError};
 #[cfg(test)]
 pub(crate) use std::thread;
-pub(crate) use std::sync::{Condvar, Mutex, PoisonError};
