@@ -1,0 +1,126 @@
+//! The A extension, on host atomics.
+//!
+//! Every operation is sequentially consistent, which covers any `aq` and `rl`. Store-conditional is a
+//! compare-exchange against the value that load-reserved saw: a location that was changed and changed back in
+//! between goes unnoticed, which programs that use the pair for read-modify-write cannot tell.
+//! Atomics work on plain memory only; on a device they are an access fault, as the platform's PMA says.
+
+use memory_core::{HostPage, Width};
+
+use super::bus::Bus;
+use super::core::{Core, Reservation};
+use super::decode::{Kind, Op};
+use super::mmu::{Access, Target};
+use super::trap::{Cause, Trap};
+use crate::sync::Ordering;
+
+/// What an AMO does (its funct5), on two values that are sign-extended from the operation's width.
+fn combine(funct5: i32, memory: u64, register: u64, width: Width) -> u64 {
+    let mask = width.mask();
+    match funct5 {
+        0b00000 => memory.wrapping_add(register),
+        0b00001 => register,
+        0b00100 => memory ^ register,
+        0b01000 => memory | register,
+        0b01100 => memory & register,
+        0b10000 => (memory as i64).min(register as i64) as u64,
+        0b10100 => (memory as i64).max(register as i64) as u64,
+        0b11000 => (memory & mask).min(register & mask),
+        _ => (memory & mask).max(register & mask),
+    }
+}
+
+/// The value of `width`, 4 or 8 bytes, sign-extended.
+fn extend(value: u64, width: Width) -> u64 {
+    if width == Width::W4 { value as i32 as u64 } else { value }
+}
+
+/// Applies `f` to the number at `addr` in one step and gives its old value. Both are little-endian in memory.
+fn update(page: &HostPage, addr: u64, width: Width, f: impl Fn(u64) -> u64) -> u64 {
+    let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+    if width == Width::W4 {
+        let change = |raw: u32| Some((f(extend(u32::from_le(raw).into(), width)) as u32).to_le());
+        let old = page.atomic_u32(addr as usize).fetch_update(success, failure, change);
+        u32::from_le(old.unwrap_or_else(|raw| raw)).into()
+    } else {
+        let change = |raw: u64| Some(f(u64::from_le(raw)).to_le());
+        let old = page.atomic_u64(addr as usize).fetch_update(success, failure, change);
+        u64::from_le(old.unwrap_or_else(|raw| raw))
+    }
+}
+
+/// Replaces `old` by `new` at `addr`; false if something else is there.
+fn exchange(page: &HostPage, addr: u64, width: Width, old: u64, new: u64) -> bool {
+    let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+    if width == Width::W4 {
+        let (old, new) = ((old as u32).to_le(), (new as u32).to_le());
+        page.atomic_u32(addr as usize).compare_exchange(old, new, success, failure).is_ok()
+    } else {
+        page.atomic_u64(addr as usize).compare_exchange(old.to_le(), new.to_le(), success, failure).is_ok()
+    }
+}
+
+impl<B: Bus> Core<B> {
+    /// Executes `op`, which is of the A extension.
+    pub(super) fn atomic(&mut self, op: Op) -> Result<(), Trap> {
+        let addr = self.reg(op.rs1);
+        let value = self.reg(op.rs2);
+        let old = match op.kind {
+            Kind::LrW => self.load_reserved(addr, Width::W4)?,
+            Kind::LrD => self.load_reserved(addr, Width::W8)?,
+            Kind::ScW => self.store_conditional(addr, Width::W4, value)?,
+            Kind::ScD => self.store_conditional(addr, Width::W8, value)?,
+            Kind::AmoW => self.read_modify_write(addr, Width::W4, value, op.imm)?,
+            _ => self.read_modify_write(addr, Width::W8, value, op.imm)?,
+        };
+        self.set_reg(op.rd, old);
+        Ok(())
+    }
+
+    /// The page and physical address for an atomic access.
+    fn atomic_target(&mut self, addr: u64, width: Width, access: Access) -> Result<(HostPage, u64), Trap> {
+        if !width.aligned(addr) {
+            let load = access == Access::Load;
+            let cause = if load { Cause::LoadMisaligned } else { Cause::StoreMisaligned };
+            return Err(Trap::new(cause, addr));
+        }
+        match self.target(addr, width.bytes(), access)? {
+            Target { phys, page: Some(page) } => Ok((page, phys)),
+            Target { .. } => Err(access.access_fault(addr)),
+        }
+    }
+
+    fn load_reserved(&mut self, addr: u64, width: Width) -> Result<u64, Trap> {
+        let (page, phys) = self.atomic_target(addr, width, Access::Load)?;
+        let value = if width == Width::W4 {
+            u32::from_le(page.atomic_u32(addr as usize).load(Ordering::SeqCst)).into()
+        } else {
+            u64::from_le(page.atomic_u64(addr as usize).load(Ordering::SeqCst))
+        };
+        self.reservation = Some(Reservation { phys, bytes: width.bytes(), value });
+        Ok(extend(value, width))
+    }
+
+    /// 0 if the store was done, 1 if not.
+    fn store_conditional(&mut self, addr: u64, width: Width, value: u64) -> Result<u64, Trap> {
+        let reservation = self.reservation.take();
+        let (page, phys) = self.atomic_target(addr, width, Access::Store)?;
+        let done = reservation.is_some_and(|seen| {
+            (seen.phys, seen.bytes) == (phys, width.bytes())
+                && exchange(&page, addr, width, seen.value, value)
+        });
+        Ok(u64::from(!done))
+    }
+
+    fn read_modify_write(&mut self, addr: u64, width: Width, value: u64, funct5: i32) -> Result<u64, Trap> {
+        let register = extend(value, width);
+        let f = |memory| combine(funct5, memory, register, width);
+        // The page is borrowed rather than cloned when it is at hand: cloning would make harts that share a lock
+        // share the page's count too.
+        if let Some(page) = self.store.page(addr, width.bytes() - 1, self.data_context) {
+            return Ok(extend(update(page, addr, width, f), width));
+        }
+        let (page, _) = self.atomic_target(addr, width, Access::Store)?;
+        Ok(extend(update(&page, addr, width, f), width))
+    }
+}

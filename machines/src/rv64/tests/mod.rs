@@ -1,0 +1,13 @@
+//! Tests of the hart as a whole: small programs on a small machine.
+
+mod asm;
+mod atomics;
+mod csrs;
+mod instructions;
+mod machine;
+mod mapping;
+mod paging;
+mod privilege;
+mod protection;
+mod robustness;
+mod waiting;
