@@ -1,6 +1,6 @@
 //! The machine's console: where serial ports with the back end `stdio` lead.
 
-use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
@@ -19,18 +19,18 @@ struct Inner {
 /// A byte stream in each direction: a terminal, or a test. Clones are the same console.
 #[derive(Clone)]
 pub struct Console {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<(Mutex<Inner>, Condvar)>,
 }
 
 impl Console {
     /// A console that writes to `output`. Its lock is held while `output` is written to.
     pub fn new(output: impl Write + Send + 'static) -> Self {
         let inner = Inner { output: Box::new(output), input: VecDeque::new(), wake: None };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self { inner: Arc::new((Mutex::new(inner), Condvar::new())) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a device's output. A terminal that is gone takes it in silence, as an unplugged cable does.
@@ -57,11 +57,27 @@ impl Console {
         taken
     }
 
+    /// Takes all of `bytes`, and waits where there is no room until a device has read.
+    pub fn feed_all(&self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self.feed(rest);
+            rest = rest.get(taken..).unwrap_or(&[]);
+            let mut inner = self.lock();
+            while !rest.is_empty() && inner.input.len() >= MOST_INPUT {
+                inner = self.inner.1.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
     /// Hands at most `most` bytes of input to a device.
     pub fn read(&self, most: usize) -> Vec<u8> {
         let mut inner = self.lock();
         let count = most.min(inner.input.len());
-        inner.input.drain(..count).collect()
+        let bytes = inner.input.drain(..count).collect();
+        drop(inner);
+        self.inner.1.notify_all();
+        bytes
     }
 }
 

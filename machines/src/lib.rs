@@ -1,6 +1,41 @@
-//! To be written.
+//! Machines: read from files, composed of devices, run.
+//!
+//! A machine file ([`file`]) says what a board is made of. [`Machine::build`](machine::Machine::build) makes its regions
+//! and devices and maps them in one transaction; [`runner`] runs it on the embedded RV64 CPU ([`rv64`]). The command
+//! `flatland` is this crate's program.
+//!
+//! ```
+//! use devices::{Clock, Console, Host, Power};
+//! use machines::{catalog, machine::Machine};
+//!
+//! let host = Host {
+//!     clock: Clock::stepped(),
+//!     console: Console::new(std::io::sink()),
+//!     power: Power::new(),
+//!     harts: 1,
+//!     timebase: 10_000_000,
+//!     base: ".".into(),
+//! };
+//! let machine = Machine::build(catalog::load("bank-switch")?, host)?;
+//! let space = machine.cpu_space().expect("the board has an address space");
+//! assert!(space.with_view(|view| view.len() > 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+#![forbid(unsafe_code)]
+
+pub mod boot;
+pub mod catalog;
+mod compose;
+pub mod cpu;
+pub mod fdt;
 pub mod file;
+pub mod image;
+pub mod machine;
+pub mod maps;
+pub mod runner;
 pub mod rv64;
+pub mod space_bus;
 pub mod sync;
 pub mod vcpu;
+mod wiring;

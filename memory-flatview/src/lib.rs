@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod chunk;
+mod explain;
 pub mod oracle;
 pub mod print;
 mod range;
@@ -35,6 +36,7 @@ mod root;
 mod sync;
 mod view;
 
+pub use explain::{Candidate, explain};
 pub use range::{FlatRange, Part, RangeFlags};
 pub use render::render;
 pub use root::resolve_root;

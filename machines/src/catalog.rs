@@ -1,0 +1,47 @@
+//! The machines that come with the program.
+
+use crate::file::{FileError, MachineSpec};
+use std::path::Path;
+
+/// Name and text of each machine.
+const CATALOG: [(&str, &str); 3] = [
+    ("bank-switch", include_str!("../catalog/bank-switch.toml")),
+    ("pc-example", include_str!("../catalog/pc-example.toml")),
+    ("riscv-virt", include_str!("../catalog/riscv-virt.toml")),
+];
+
+/// The machine that runs if none is named.
+pub const DEFAULT: &str = "riscv-virt";
+
+/// The names of the machines that come with the program.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CATALOG.iter().map(|(name, _)| *name)
+}
+
+/// Reads a machine by the name in the catalog, or else the file of that path.
+///
+/// # Errors
+/// What is wrong with the file. If there is no such file, the names of the catalog are listed.
+pub fn load(machine: &str) -> Result<MachineSpec, LoadError> {
+    if let Some((name, text)) = CATALOG.iter().find(|(name, _)| *name == machine) {
+        return Ok(MachineSpec::from_toml(&format!("{name}.toml"), text)?);
+    }
+    if !Path::new(machine).exists() {
+        return Err(LoadError::Unknown { machine: machine.to_owned() });
+    }
+    Ok(MachineSpec::load(machine)?)
+}
+
+/// Why a machine cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Neither a file nor in the catalog.
+    #[error("`{machine}` is neither a file nor a machine of the catalog ({})", names().collect::<Vec<_>>().join(", "))]
+    Unknown {
+        /// What was asked for.
+        machine: String,
+    },
+    /// The file is wrong.
+    #[error(transparent)]
+    File(#[from] FileError),
+}

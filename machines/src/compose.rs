@@ -1,0 +1,332 @@
+//! Building a machine from its specification.
+//!
+//! Everything is made unmapped first: declared regions, then devices in the order of the file, then aliases that look at
+//! what devices export. One transaction maps it all, so that nobody ever sees half a machine, and so that mappings may
+//! be written in any order.
+
+use crate::cpu::Cpu;
+use crate::file::{
+    DeviceSpec, Endian, FileError, MachineSpec, Origin, Placement, Problem, RegionKind, RegionRef as Name,
+    RegionSpec, Shows, SpaceSpec, Unassigned,
+};
+use crate::image;
+use crate::machine::{Machine, Plugged};
+use crate::sync::Arc;
+use crate::wiring;
+use devices::{Device, DeviceError, Host, Realize, Surroundings};
+use memory_core::{Flags, Mapping, MemoryError, RamBlock, Region, RegionBuilder, RegionRef, Size};
+use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig};
+use std::collections::HashMap;
+
+impl Machine {
+    /// Builds the machine that `spec` says, with what `host` offers (its number of harts and its timebase are taken from
+    /// the specification). Nothing is left of a machine that cannot be built.
+    ///
+    /// # Errors
+    /// What is wrong, with its place in the file.
+    pub fn build(spec: MachineSpec, host: Host) -> Result<Self, FileError> {
+        let (harts, timebase) = spec.cpu.as_ref().map_or((1, host.timebase), |cpu| (cpu.harts, cpu.timebase));
+        let host = Host { harts, timebase, ..host };
+        let mut build =
+            Build { spec: &spec, system: MemorySystem::new(), regions: Vec::new(), devices: Vec::new() };
+        build.declare_backed()?;
+        build.declare_aliases()?;
+        let mut spaces = build.make_spaces(|root| matches!(root, Name::Declared(_)))?;
+        build.make_devices(&host, &spaces)?;
+        build.declare_aliases()?;
+        build.check_aliases()?;
+        spaces.extend(build.make_spaces(|root| matches!(root, Name::Exported { .. }))?);
+        let order = |space: &Arc<AddressSpace>| spec.spaces.iter().position(|said| said.name == space.name());
+        spaces.sort_by_key(order);
+        build.map_all()?;
+        let cpu = spec.cpu.as_ref().map(Cpu::new);
+        wiring::connect(&spec, &build.devices, cpu.as_ref())?;
+        let Build { system, regions, devices, .. } = build;
+        Ok(Self { cpu, devices, spaces, regions, host, system, spec })
+    }
+}
+
+/// A machine that is being built.
+struct Build<'a> {
+    spec: &'a MachineSpec,
+    system: MemorySystem,
+    regions: Vec<Region>,
+    devices: Vec<Plugged>,
+}
+
+/// Finds regions by the names of a machine file.
+fn find(regions: &[Region], devices: &[Plugged], name: &Name) -> Option<RegionRef> {
+    match name {
+        Name::Declared(name) => {
+            regions.iter().find(|region| **region.name() == **name).map(|region| region.by_ref().clone())
+        }
+        Name::Exported { device, region } => {
+            devices.iter().find(|plugged| plugged.name == *device)?.export(Some(region)).cloned()
+        }
+    }
+}
+
+impl Build<'_> {
+    fn find(&self, name: &Name) -> Option<RegionRef> {
+        find(&self.regions, &self.devices, name)
+    }
+
+    /// Where `name` leads, or an error about `key`.
+    fn resolve(&self, name: &Name, origin: &Origin, key: &str) -> Result<RegionRef, FileError> {
+        self.find(name).ok_or_else(|| match name {
+            Name::Declared(name) => origin.error(key, format!("there is no region `{name}`")),
+            Name::Exported { device, region } => {
+                let plugged = self.devices.iter().find(|plugged| plugged.name == *device);
+                let known = plugged.map(export_names).unwrap_or_default();
+                let problem =
+                    Problem::UnknownReference { what: "region", name: format!("{device}.{region}"), known };
+                origin.problem(key, problem)
+            }
+        })
+    }
+
+    /// Makes the regions that look at no other.
+    fn declare_backed(&mut self) -> Result<(), FileError> {
+        for said in &self.spec.regions {
+            let refuse = |error: MemoryError| said.origin.error("", error.to_string());
+            let memory = self.system.memory();
+            let name = said.name.as_str();
+            let size = self.size(said)?;
+            let builder = match &said.kind {
+                RegionKind::Alias { .. } => continue,
+                RegionKind::Container => memory.container(name, size),
+                RegionKind::Reservation => memory.reservation(name, size),
+                RegionKind::Ram { file } => memory.ram(name, self.block(said, size, file.as_deref())?),
+                RegionKind::Rom { file } => memory.rom(name, self.block(said, size, file.as_deref())?),
+            };
+            self.regions.push(with_attributes(builder, said).build().map_err(refuse)?);
+        }
+        Ok(())
+    }
+
+    fn size(&self, said: &RegionSpec) -> Result<Size, FileError> {
+        let size = self
+            .spec
+            .size_of(said.size)
+            .ok_or_else(|| said.origin.error("size", "the machine has no `memory` for this to mean"))?;
+        if size.is_zero() {
+            return Err(said.origin.error("size", "a region has at least one byte"));
+        }
+        Ok(size)
+    }
+
+    fn block(&self, said: &RegionSpec, size: Size, file: Option<&str>) -> Result<Arc<RamBlock>, FileError> {
+        let block =
+            RamBlock::anonymous(size).map_err(|error| said.origin.error("size", error.to_string()))?;
+        if let Some(file) = file {
+            let refuse = |reason: String| said.origin.error("file", reason);
+            let bytes = image::read_file(&self.spec.resolve(file), size)
+                .map_err(|error| refuse(error.to_string()))?;
+            if !block.write(0, &bytes) {
+                return Err(refuse(format!("{file} is larger than the region's {size} bytes")));
+            }
+        }
+        Ok(block)
+    }
+
+    /// Makes the aliases whose targets are there by now.
+    fn declare_aliases(&mut self) -> Result<(), FileError> {
+        loop {
+            let before = self.regions.len();
+            for said in &self.spec.regions {
+                let RegionKind::Alias { target, offset } = &said.kind else { continue };
+                let Some(target) = self.find(target).filter(|_| !self.is_made(&said.name)) else { continue };
+                let size = self.size(said)?;
+                let builder = self.system.memory().alias(said.name.as_str(), &target, *offset, size);
+                let region = with_attributes(builder, said).build();
+                self.regions.push(region.map_err(|error| said.origin.error("offset", error.to_string()))?);
+            }
+            if self.regions.len() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_made(&self, name: &str) -> bool {
+        self.regions.iter().any(|region| **region.name() == *name)
+    }
+
+    /// Aliases that are left look at what does not exist, or at each other in a circle.
+    fn check_aliases(&self) -> Result<(), FileError> {
+        for said in &self.spec.regions {
+            let RegionKind::Alias { target, .. } = &said.kind else { continue };
+            if self.is_made(&said.name) {
+                continue;
+            }
+            return Err(match target {
+                Name::Declared(target) => {
+                    let message =
+                        format!("alias `{}` looks at `{target}`, which looks back at it", said.name);
+                    said.origin.error("target", message)
+                }
+                Name::Exported { .. } => match self.resolve(target, &said.origin, "target") {
+                    Err(error) => error,
+                    Ok(_) => said.origin.error("target", "cannot be looked at"),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn make_spaces(&self, wanted: impl Fn(&Name) -> bool) -> Result<Vec<Arc<AddressSpace>>, FileError> {
+        let make = |said: &SpaceSpec| {
+            let root = self.resolve(&said.root, &said.origin, "root")?;
+            let config = SpaceConfig {
+                order: match said.endian {
+                    Endian::Little => memory_core::ByteOrder::Little,
+                    Endian::Big => memory_core::ByteOrder::Big,
+                },
+                unassigned: match said.unassigned {
+                    Unassigned::DecodeError => memory_dispatch::Unassigned::DecodeError,
+                    Unassigned::AllOnes => memory_dispatch::Unassigned::AllOnes,
+                },
+            };
+            let space = self.system.address_space(said.name.as_str(), &root, config);
+            space.map_err(|error| said.origin.error("", error.to_string()))
+        };
+        self.spec.spaces.iter().filter(|said| wanted(&said.root)).map(make).collect()
+    }
+
+    fn make_devices(&mut self, host: &Host, spaces: &[Arc<AddressSpace>]) -> Result<(), FileError> {
+        let by_name: HashMap<&str, &Arc<AddressSpace>> =
+            spaces.iter().map(|space| (space.name(), space)).collect();
+        for said in &self.spec.devices {
+            let first = self.spec.spaces.first();
+            let dma = first.and_then(|first| by_name.get(first.name.as_str())).ok_or_else(|| {
+                let message =
+                    "devices need an address space for their DMA: the first one must show a declared region";
+                said.origin.error("", message)
+            })?;
+            let plugged = self.make_device(said, host, dma)?;
+            self.devices.push(plugged);
+        }
+        Ok(())
+    }
+
+    fn make_device(
+        &self,
+        said: &DeviceSpec,
+        host: &Host,
+        dma: &Arc<AddressSpace>,
+    ) -> Result<Plugged, FileError> {
+        let device: Box<dyn Device> = said.deserialize_properties()?;
+        let device: Arc<dyn Device> = device.into();
+        let memory = self.system.memory();
+        let object: Arc<dyn std::any::Any + Send + Sync> = device.clone();
+        let owner = memory.owner(format!("/machine/{}", said.name), Arc::downgrade(&object));
+        let region = |name: &str| {
+            let exported = name.split_once('.').map(|(device, region)| Name::Exported {
+                device: device.to_owned(),
+                region: region.to_owned(),
+            });
+            self.find(&Name::Declared(name.to_owned())).or_else(|| self.find(&exported?))
+        };
+        let around = Surroundings { host, dma, region: &region };
+        let mut realize = Realize::new(memory, owner.clone(), around);
+        // the guard first: should the device fail half-way, it goes as an unplugged one does
+        let plug = memory.plug(&owner, device.clone());
+        device.realize(&mut realize).map_err(|error| match &error {
+            DeviceError::Property { property, reason } => said.origin.error(property, reason.clone()),
+            error => said.origin.error("", error.to_string()),
+        })?;
+        let (exports, outputs, inputs) = realize.finish();
+        Ok(Plugged { name: said.name.clone(), plug, exports, outputs, inputs })
+    }
+
+    /// Maps everything, in one transaction.
+    fn map_all(&self) -> Result<(), FileError> {
+        let mut places: Vec<(RegionRef, &Placement, &Origin)> = Vec::new();
+        for said in &self.spec.regions {
+            if let Some(placement) = &said.placement {
+                let region = self.resolve(&Name::Declared(said.name.clone()), &said.origin, "")?;
+                places.push((region, placement, &said.origin));
+            }
+        }
+        for (said, plugged) in self.spec.devices.iter().zip(&self.devices) {
+            for map in &said.maps {
+                let name = map.region.as_deref();
+                let region = plugged.export(name).cloned().ok_or_else(|| {
+                    let known = export_names(plugged).join(", ");
+                    match name {
+                        Some(name) => map.origin.error(
+                            "region",
+                            format!("`{}` exports no region `{name}`; it exports: {known}", said.name),
+                        ),
+                        None => map
+                            .origin
+                            .error("", format!("say which region of `{}` is meant: {known}", said.name)),
+                    }
+                })?;
+                places.push((region, &map.placement, &map.origin));
+            }
+        }
+        let result = self.system.memory().transaction(|_| {
+            places.iter().try_for_each(|(region, placement, origin)| {
+                let into = self.resolve(&placement.into, origin, "into")?;
+                let mapping = Mapping {
+                    priority: placement.priority,
+                    overlap: placement.overlap,
+                    shows: match placement.shows {
+                        Shows::Both => memory_core::Shows::Both,
+                        Shows::Reads => memory_core::Shows::Reads,
+                        Shows::Writes => memory_core::Shows::Writes,
+                    },
+                };
+                let mapped = into.map_with(placement.at, region, mapping);
+                mapped.map_err(|error| MapError::Here(origin.error("at", error.to_string())))
+            })
+        });
+        result.map_err(|error| match error {
+            MapError::Here(error) => error,
+            MapError::Commit(error) => self.at_commit(&error, &places),
+        })
+    }
+
+    /// The error of a commit, at the mapping that it is about.
+    fn at_commit(&self, error: &MemoryError, places: &[(RegionRef, &Placement, &Origin)]) -> FileError {
+        let about = |name: &Arc<str>| places.iter().rfind(|(region, ..)| region.name() == name);
+        let place = match error {
+            MemoryError::Overlap { second, first, .. } => about(second).or_else(|| about(first)),
+            _ => None,
+        };
+        match place {
+            Some((_, _, origin)) => origin.error("at", error.to_string()),
+            None => self.spec.origin.error("", error.to_string()),
+        }
+    }
+}
+
+/// Why mapping everything failed: at one mapping, or all together.
+enum MapError {
+    Here(FileError),
+    Commit(MemoryError),
+}
+
+impl From<MemoryError> for MapError {
+    fn from(error: MemoryError) -> Self {
+        Self::Commit(error)
+    }
+}
+
+impl From<FileError> for MapError {
+    fn from(error: FileError) -> Self {
+        Self::Here(error)
+    }
+}
+
+fn export_names(plugged: &Plugged) -> Vec<String> {
+    plugged.exports().iter().map(|export| export.name.clone()).collect()
+}
+
+fn with_attributes(builder: RegionBuilder, said: &RegionSpec) -> RegionBuilder {
+    builder
+        .flags(Flags::ENABLED, said.enabled)
+        .flags(Flags::READ_ONLY, said.read_only)
+        .flags(Flags::NONVOLATILE, said.nonvolatile)
+        .flags(Flags::UNMERGEABLE, said.unmergeable)
+}

@@ -1,0 +1,92 @@
+//! Leading interrupt outputs to inputs, as a machine file's `wire` says.
+
+use crate::cpu::Cpu;
+use crate::file::{FileError, MachineSpec, WireEnd, WireSpec, WireTarget};
+use crate::machine::Plugged;
+use devices::{Interrupt, IrqInputs};
+
+/// Connects every wire of the machine. A single target of a group of outputs stands for consecutive inputs from there
+/// on: output 0 leads to it, output 1 to the one after, as one of a hart's each.
+pub(crate) fn connect(spec: &MachineSpec, devices: &[Plugged], cpu: Option<&Cpu>) -> Result<(), FileError> {
+    for (said, plugged) in spec.devices.iter().zip(devices) {
+        for wire in &said.wires {
+            connect_wire(wire, plugged, devices, cpu)?;
+        }
+    }
+    Ok(())
+}
+
+fn connect_wire(
+    wire: &WireSpec,
+    plugged: &Plugged,
+    devices: &[Plugged],
+    cpu: Option<&Cpu>,
+) -> Result<(), FileError> {
+    let refuse = |message: String| wire.origin.error("", message);
+    let Some(output) = plugged.outputs.iter().find(|output| output.name == wire.output) else {
+        let known: Vec<_> = plugged.outputs.iter().map(|output| output.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(refuse(format!("`{}` has no output `{}`; outputs: {known}", plugged.name, wire.output)));
+    };
+    if wire.targets.len() > output.lines.len() {
+        let (targets, lines) = (wire.targets.len(), output.lines.len());
+        return Err(refuse(format!("{targets} targets for {lines} outputs `{}`", wire.output)));
+    }
+    for (number, line) in output.lines.iter().enumerate() {
+        let Some((target, index)) = target_of(wire, number) else { continue };
+        let input =
+            with_inputs(target, devices, cpu, |inputs| inputs.input(index)).flatten().ok_or_else(|| {
+                let message = with_inputs(target, devices, cpu, |inputs| inputs.count()).map_or_else(
+                    || format!("`{target}` is no input of the machine"),
+                    |count| format!("`{target}` has {count} inputs, there is no number {index}"),
+                );
+                refuse(message)
+            })?;
+        if !line.connect(input) {
+            return Err(refuse(format!("output `{}` leads somewhere already", wire.output)));
+        }
+    }
+    Ok(())
+}
+
+/// Where output `number` of a group leads: which target, and which input of it.
+fn target_of(wire: &WireSpec, number: usize) -> Option<(&WireTarget, u32)> {
+    match wire.targets.as_slice() {
+        [only] => Some((only, only.index.checked_add(u32::try_from(number).ok()?)?)),
+        many => many.get(number).map(|target| (target, target.index)),
+    }
+}
+
+fn with_inputs<R>(
+    target: &WireTarget,
+    devices: &[Plugged],
+    cpu: Option<&Cpu>,
+    look: impl FnOnce(&IrqInputs) -> R,
+) -> Option<R> {
+    let group = target.group.as_deref();
+    match &target.end {
+        WireEnd::Cpu => cpu?.inputs(group?).map(|inputs| look(&inputs)),
+        WireEnd::Device(name) => {
+            devices.iter().find(|device| device.name == *name)?.input_group(group).map(look)
+        }
+    }
+}
+
+/// Where the outputs of a device lead that lead to another device: name, number, where to.
+pub(crate) fn interrupts(spec: &MachineSpec, plugged: &Plugged) -> Vec<(String, u32, Interrupt)> {
+    let mut found = Vec::new();
+    let wires = spec.device(&plugged.name).map_or(&[][..], |said| &said.wires);
+    for wire in wires {
+        let count =
+            plugged.outputs.iter().find(|output| output.name == wire.output).map_or(0, |o| o.lines.len());
+        for number in 0..count {
+            if let Some((target, index)) = target_of(wire, number)
+                && let (WireEnd::Device(controller), Ok(number)) = (&target.end, u32::try_from(number))
+            {
+                let to = Interrupt { controller: controller.clone(), number: index };
+                found.push((wire.output.clone(), number, to));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,89 @@
+//! Who would answer at an address, and through which regions: for people who ask why.
+
+use memory_core::{Flags, Kind, RegionId, Shows, Tree};
+
+/// A region that has a byte at an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// From the root down to the region itself, the last one; an alias is followed by its target.
+    pub path: Vec<RegionId>,
+    /// The address's offset in the region.
+    pub offset: u64,
+    /// Who sees the region there.
+    pub shows: Shows,
+    /// Read-only, non-volatile and unmergeable, inherited ones included.
+    pub flags: Flags,
+}
+
+/// Every region that has a byte at `address` of `root`, from the one on top down: the first that shows both, or the
+/// first for reads and the first for writes, answers; the others are hidden. Disabled regions are absent.
+pub fn explain(tree: &Tree, root: RegionId, address: u64) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    let first = Candidate { path: vec![root], offset: address, shows: Shows::Both, flags: Flags::empty() };
+    let mut steps = vec![(first, false)];
+    while let Some((mut at, answers)) = steps.pop() {
+        if answers {
+            found.push(at);
+            continue;
+        }
+        let Some(node) = at.path.last().and_then(|id| tree.get(*id)).filter(|node| node.is_enabled()) else {
+            continue;
+        };
+        if u128::from(at.offset) >= node.size().bytes() {
+            continue;
+        }
+        at.flags |= node.flags() & Flags::INHERITED;
+        let below = |id: RegionId, offset: u64, shows: Shows| {
+            let path = at.path.iter().copied().chain([id]).collect();
+            (Candidate { path, offset, shows, flags: at.flags }, false)
+        };
+        if let Kind::Alias { target, offset } = node.kind() {
+            steps.extend(at.offset.checked_add(*offset).map(|offset| below(*target, offset, at.shows)));
+            continue;
+        }
+        let mut children = Vec::new();
+        for child in node.children().rev() {
+            let Some(place) = tree.get(child).and_then(|child| child.placement()) else { continue };
+            let Some(offset) = at.offset.checked_sub(place.address) else { continue };
+            let shows = match (at.shows, place.shows) {
+                (shows, Shows::Both) | (Shows::Both, shows) => shows,
+                (outer, inner) if outer == inner => outer,
+                _ => continue,
+            };
+            children.push(below(child, offset, shows));
+        }
+        // the region itself comes after what is mapped into it
+        if node.kind().is_leaf() {
+            steps.push((at, true));
+        }
+        steps.append(&mut children);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memory_core::{Memory, Size};
+
+    #[test]
+    fn candidates_come_from_the_top_down_with_their_paths() {
+        let memory = Memory::new();
+        let system = memory.container("system", Size::FULL).build().unwrap();
+        let low = memory.reservation("low", 0x4000u64).build().unwrap();
+        let high = memory.reservation("high", 0x1000u64).build().unwrap();
+        let window = memory.alias("window", &high, 0x800, 0x800u64).build().unwrap();
+        system.map(0, &low).unwrap();
+        system.map_overlap(0x1000, &window, 1).unwrap();
+        memory
+            .read(|tree| {
+                let found = explain(tree, system.id(), 0x1010);
+                let paths: Vec<_> =
+                    found.iter().map(|candidate| (candidate.path.clone(), candidate.offset)).collect();
+                let through = vec![system.id(), window.id(), high.id()];
+                assert_eq!(paths, [(through, 0x810), (vec![system.id(), low.id()], 0x1010)]);
+                assert!(explain(tree, system.id(), 0x4000).is_empty());
+            })
+            .unwrap();
+    }
+}
