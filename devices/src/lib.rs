@@ -19,6 +19,10 @@ mod irq;
 mod power;
 mod realize;
 mod sync;
+#[cfg(test)]
+mod testing;
+
+pub mod sifive_test;
 
 pub use clock::{Clock, Timer};
 pub use console::Console;
