@@ -22,6 +22,7 @@ mod sync;
 #[cfg(test)]
 mod testing;
 
+pub mod goldfish_rtc;
 pub mod sifive_test;
 
 pub use clock::{Clock, Timer};

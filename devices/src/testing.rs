@@ -72,8 +72,8 @@ impl Board {
         self.system.memory()
     }
 
-    /// Builds a device of its properties (and state) and maps its exports one after the other from `address`, each at
-    /// a multiple of 64 KiB or of its own size.
+    /// Builds a device of its properties (and state) and maps its exports one after the other, the first at `address`,
+    /// the others at the next multiple of 64 KiB or of their own size.
     pub(crate) fn plug<D: Device + DeserializeOwned>(
         &self,
         properties: serde_json::Value,
@@ -102,7 +102,9 @@ impl Board {
         for export in exports {
             let size = export.region.size().unwrap();
             let bytes = u64::try_from(size.bytes()).unwrap();
-            next = next.next_multiple_of(bytes.next_power_of_two().max(0x1_0000));
+            if !regions.is_empty() {
+                next = next.next_multiple_of(bytes.next_power_of_two().max(0x1_0000));
+            }
             self.root.map(next, &export.region).unwrap();
             regions.push((export.name, AddrRange::from_size(next, size).unwrap()));
             next += bytes;
