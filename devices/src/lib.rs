@@ -22,6 +22,7 @@ mod sync;
 #[cfg(test)]
 mod testing;
 
+pub mod chardev;
 pub mod goldfish_rtc;
 pub mod sifive_test;
 
