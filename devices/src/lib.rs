@@ -19,6 +19,12 @@ mod irq;
 mod power;
 mod realize;
 mod sync;
+#[cfg(test)]
+mod testing;
+
+pub mod chardev;
+pub mod goldfish_rtc;
+pub mod sifive_test;
 
 pub use clock::{Clock, Timer};
 pub use console::Console;
