@@ -5,7 +5,7 @@
 //! `Arc::into_inner` alone, never judged by a count.
 
 use crate::chain;
-use crate::sync::{Arc, Mutex, OnceLock, PoisonError, SegQueue};
+use crate::sync::{Arc, AtomicUsize, Mutex, OnceLock, Ordering, PoisonError, SegQueue, fence};
 use memory_core::Memory;
 use memory_flatview::View;
 use std::any::Any;
@@ -16,6 +16,8 @@ type Notify = Box<dyn Fn() + Send + Sync>;
 pub(crate) struct Reclaim {
     /// Replaced views. The mutex is held to move entries in or out, never while one is dropped.
     views: Mutex<Vec<Arc<View>>>,
+    /// How many replaced views there may be; see [`Reclaim::signal`].
+    pending: AtomicUsize,
     /// Last pins, unplugged devices, views that were made for nothing.
     rest: SegQueue<Box<dyn Any + Send>>,
     notify: OnceLock<Notify>,
@@ -26,6 +28,7 @@ impl Reclaim {
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         if !views.iter().any(|known| Arc::ptr_eq(known, &view)) {
             views.push(view);
+            self.pending.store(views.len(), Ordering::Relaxed);
         }
     }
 
@@ -37,9 +40,16 @@ impl Reclaim {
         self.notify.set(notify).is_ok()
     }
 
-    /// Tells whoever asked to be told that [`Reclaim::run`] may find something to do.
+    /// Tells whoever asked to be told that [`Reclaim::run`] may find something to do. Called by a reader after it has let
+    /// go of a view.
+    ///
+    /// The writer notes a replaced view in `pending` and then looks whether it is still in use; the reader lets go of
+    /// it and then looks at `pending`. The fences between make sure that not both of them miss the other.
     pub(crate) fn signal(&self) {
-        if let Some(notify) = self.notify.get() {
+        fence(Ordering::SeqCst);
+        if self.pending.load(Ordering::Relaxed) > 0
+            && let Some(notify) = self.notify.get()
+        {
             notify();
         }
     }
@@ -52,6 +62,7 @@ impl Reclaim {
         }
         let replaced = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut dead, mut used) = (Vec::new(), Vec::new());
+        fence(Ordering::SeqCst);
         for view in replaced {
             match Arc::try_unwrap(view) {
                 Ok(view) => dead.push(view),
@@ -59,8 +70,10 @@ impl Reclaim {
             }
         }
         let left = used.len();
-        if !used.is_empty() {
-            self.views.lock().unwrap_or_else(PoisonError::into_inner).append(&mut used);
+        {
+            let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+            views.append(&mut used);
+            self.pending.store(views.len(), Ordering::Relaxed);
         }
         drop(dead);
         while let Some(last) = self.rest.pop() {
