@@ -25,6 +25,7 @@ mod testing;
 pub mod chardev;
 pub mod goldfish_rtc;
 pub mod sifive_test;
+pub mod uart16550;
 
 pub use clock::{Clock, Timer};
 pub use console::Console;
