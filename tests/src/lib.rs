@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod readme;
+pub mod session;
 mod skip;
 
 pub use skip::skip;
