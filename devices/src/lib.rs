@@ -23,6 +23,7 @@ mod sync;
 mod testing;
 
 pub mod chardev;
+pub mod fw_cfg;
 pub mod goldfish_rtc;
 pub mod sifive_test;
 pub mod uart16550;

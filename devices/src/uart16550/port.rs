@@ -149,6 +149,8 @@ impl Port {
             }
             IIR_FCR => self.set_fifo_control(Fcr::from_bits_truncate(value)),
             MCR => self.set(MCR, value & MCR_MASK),
+            // a factory may write them, a guest not
+            LSR | MSR => {}
             _ => self.set(register, value),
         }
         None

@@ -212,3 +212,27 @@ fn registers_may_stand_apart_and_the_rest_reads_as_zero() {
     let error = board.try_plug::<Uart16550>(json!({ "reg-shift": 6 }), AT).err().unwrap();
     assert_eq!(error.to_string(), "property `reg-shift`: 6 is more than 5");
 }
+
+#[test]
+fn input_from_another_thread_arrives_whole_and_in_order() {
+    let board = Board::new();
+    let uart = uart(&board);
+    set(&uart, IIR_FCR, 1);
+    let text: Vec<u8> = (0..50_000u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+    let mut got = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for piece in text.chunks(7) {
+                assert_eq!(board.host.console.feed(piece), piece.len());
+            }
+        });
+        while got.len() < text.len() {
+            if get(&uart, LSR) & 1 != 0 {
+                got.push(get(&uart, RBR_THR_DLL));
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    });
+    assert!(got == text);
+}
