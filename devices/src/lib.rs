@@ -22,6 +22,7 @@ mod sync;
 #[cfg(test)]
 mod testing;
 
+pub mod aclint;
 pub mod sifive_test;
 
 pub use clock::{Clock, Timer};
