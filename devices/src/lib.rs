@@ -23,6 +23,7 @@ mod sync;
 mod testing;
 
 pub mod aclint;
+pub mod plic;
 pub mod sifive_test;
 
 pub use clock::{Clock, Timer};
