@@ -25,6 +25,8 @@ mod testing;
 pub mod chardev;
 pub mod fw_cfg;
 pub mod goldfish_rtc;
+pub mod aclint;
+pub mod plic;
 pub mod sifive_test;
 pub mod uart16550;
 
