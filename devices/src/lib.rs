@@ -16,6 +16,7 @@ mod host;
 mod info;
 mod inspect;
 mod irq;
+pub mod pc_memory_controller;
 mod power;
 mod realize;
 mod sync;
