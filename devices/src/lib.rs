@@ -11,6 +11,7 @@ mod clock;
 mod console;
 mod device;
 mod dma;
+pub mod dma_tester;
 mod fdt;
 mod host;
 mod info;

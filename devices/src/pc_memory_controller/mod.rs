@@ -160,9 +160,8 @@ impl Device for PcMemoryController {
         ctx.export("window", &window);
         let area = ctx.container("vga-area", WINDOW_SIZE)?;
         let vram = ctx.ram("vram", RamBlock::anonymous(self.vram_size)?)?;
-        let bank = |name, bank| {
-            ctx.memory().alias(name, &vram, bank_offset(bank), BANK_SIZE).owner(&owner).build()
-        };
+        let bank =
+            |name, bank| ctx.memory().alias(name, &vram, bank_offset(bank), BANK_SIZE).owner(&owner).build();
         let bank_low = bank("vga-bank-low", registers.bank_low)?;
         let bank_high = bank("vga-bank-high", registers.bank_high)?;
         area.map(0, &bank_low)?;

@@ -162,7 +162,10 @@ fn a_saved_controller_goes_on_where_it_was() {
     assert_eq!((second.get(BANK_HIGH), second.get(CONTROL)), (6, 0));
     second.number();
     assert_eq!(second.byte(WINDOW + BANK_SIZE), 0x16);
-    assert_eq!(serde_json::to_string(&*second.device).unwrap(), saved.replace("\"control\":0", "\"control\":1"));
+    assert_eq!(
+        serde_json::to_string(&*second.device).unwrap(),
+        saved.replace("\"control\":0", "\"control\":1")
+    );
 }
 
 #[test]
