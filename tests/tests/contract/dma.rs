@@ -5,7 +5,7 @@ use devices::dma_tester::registers::{DST_LOW, GO, LEN, SRC_LOW, STATUS, Status};
 use memory_core::{TxAttrs, Width};
 
 /// How often each thread has its device reach for the other's.
-const ROUNDS: u64 = 5_000;
+const ROUNDS: u64 = 50_000;
 
 /// What makes the first device reach for the second one, again and again.
 pub type Program = fn(&Board, &Slot, &Slot);

@@ -2,6 +2,7 @@
 
 use crate::board::{Board, RAM, RAM_SIZE, Slot};
 use memory_core::{TxAttrs, Width};
+use std::io::Write;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -110,7 +111,8 @@ pub fn in_time<R>(what: &str, run: impl FnOnce() -> R) -> R {
     let message = format!("{what}: still not done after {DEADLINE:?}, it hangs");
     let watchdog = thread::spawn(move || {
         if wait.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{message}");
+            // `eprintln` would be captured, and lost with the process
+            let _ = writeln!(std::io::stderr(), "{message}");
             std::process::abort();
         }
     });

@@ -12,8 +12,8 @@ use guest::{Dice, in_time, misbehave};
 use memory_core::{MemoryError, TxAttrs, Width};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 /// Every type that a program which links `devices` has.
@@ -218,13 +218,17 @@ fn two_threads_in_two_devices_that_reach_for_each_other_do_not_hang() {
         let board = Board::new();
         let slots = [0, 1].map(|slot| board.plug(slot, load(minimal(info)).unwrap()));
         let [one, two] = &slots;
+        let start = Barrier::new(2);
         in_time(info.tag, || {
             thread::scope(|scope| {
                 for (name, slots) in [("one", [one, two]), ("two", [two, one])] {
-                    let board = &board;
-                    scope.spawn(move || match dma::program(info.tag) {
-                        Some(program) => program(board, slots[0], slots[1]),
-                        None => misbehave(board, &slots, &mut Dice::new(name), ACCESSES),
+                    let (board, start) = (&board, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        match dma::program(info.tag) {
+                            Some(program) => program(board, slots[0], slots[1]),
+                            None => misbehave(board, &slots, &mut Dice::new(name), ACCESSES),
+                        }
                     });
                 }
             });
