@@ -209,6 +209,11 @@ impl<'a> Realize<'a> {
         DmaPort::new(self.around.dma, TxAttrs::default())
     }
 
+    /// Where the device's DMA goes, for [`Locked`](memory_dispatch::Locked). Keep no strong reference to it.
+    pub fn dma_space(&self) -> &Arc<AddressSpace> {
+        self.around.dma
+    }
+
     /// What was exported and wired, for the machine.
     pub fn finish(self) -> (Vec<Export>, Vec<Output>, Vec<(String, IrqInputs)>) {
         (self.exports, self.outputs, self.inputs)

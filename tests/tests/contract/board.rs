@@ -1,0 +1,144 @@
+//! A board that any device can be plugged into.
+
+use devices::{
+    Clock, Console, Device, DeviceError, DeviceInfo, Export, Host, IrqInput, IrqInputs, IrqLine, Output,
+    Power,
+};
+use devices::{Realize, Surroundings};
+use memory_core::{Plug, RamBlock, Region, Size};
+use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use tempfile::TempDir;
+
+/// Where the board's RAM lies.
+pub const RAM: u64 = 0x8000_0000;
+/// Its size in bytes.
+pub const RAM_SIZE: u64 = 0x10_0000;
+/// Where the regions of the first device lie; each has this much room, and each device that of 16 regions.
+pub const ROOM: u64 = 1 << 36;
+
+/// Builds a device as a machine file does.
+pub fn load(value: Value) -> Result<Arc<dyn Device>, serde_json::Error> {
+    serde_json::from_value::<Box<dyn Device>>(value).map(Arc::from)
+}
+
+/// What a machine file with just the required properties says.
+pub fn minimal(info: &DeviceInfo) -> Value {
+    let mut value: Value = serde_json::from_str(info.example)
+        .unwrap_or_else(|error| panic!("{}: the example is no JSON: {error}", info.tag));
+    let object = value.as_object_mut().unwrap_or_else(|| panic!("{}: the example is no object", info.tag));
+    object.insert("type".to_owned(), json!(info.tag));
+    value
+}
+
+/// A device as a machine file would say it now.
+pub fn save(device: &dyn Device) -> Value {
+    serde_json::to_value(device).unwrap()
+}
+
+/// A machine with RAM and no device.
+pub struct Board {
+    pub system: MemorySystem,
+    pub root: Region,
+    pub space: Arc<AddressSpace>,
+    pub host: Host,
+    /// What every region that a device asks for by name is.
+    bus: Region,
+    _ram: Region,
+    _folder: TempDir,
+}
+
+/// A device that is plugged in, all its regions mapped and all its lines watched.
+pub struct Slot {
+    pub device: Weak<dyn Device>,
+    pub plug: Option<Plug<dyn Device>>,
+    /// The exported regions with their addresses and sizes.
+    pub regions: Vec<(Export, u64, u64)>,
+    /// Lines that lead to its inputs.
+    pub inputs: Vec<IrqLine>,
+    /// How often an output changed its level.
+    pub edges: Arc<AtomicU64>,
+}
+
+impl Board {
+    pub fn new() -> Self {
+        let system = MemorySystem::new();
+        let memory = system.memory();
+        let root = memory.container("system", Size::FULL).build().unwrap();
+        let ram = memory.ram("ram", RamBlock::anonymous(RAM_SIZE).unwrap()).build().unwrap();
+        root.map(RAM, &ram).unwrap();
+        let bus = memory.container("bus", 1u64 << 32).build().unwrap();
+        let space = system.address_space("memory", &root, SpaceConfig::default()).unwrap();
+        let folder = TempDir::new().unwrap();
+        let host = Host {
+            clock: Clock::stepped(),
+            console: Console::new(std::io::sink()),
+            power: Power::new(),
+            harts: 4,
+            timebase: 10_000_000,
+            base: folder.path().to_owned(),
+        };
+        Self { system, root, space, host, bus, _ram: ram, _folder: folder }
+    }
+
+    /// Plugs `device` into slot number `slot`.
+    pub fn plug(&self, slot: u64, device: Arc<dyn Device>) -> Slot {
+        self.try_plug(slot, device).unwrap()
+    }
+
+    /// As [`Board::plug`], unless the device cannot be realised.
+    pub fn try_plug(&self, slot: u64, device: Arc<dyn Device>) -> Result<Slot, DeviceError> {
+        let memory = self.system.memory();
+        let weak = Arc::downgrade(&device);
+        let owner = memory.owner(format!("/machine/slot{slot}"), weak.clone() as _);
+        let find = |_: &str| Some(self.bus.by_ref().clone());
+        let around = Surroundings { host: &self.host, dma: &self.space, region: &find };
+        let mut ctx = Realize::new(memory, owner.clone(), around);
+        device.clone().realize(&mut ctx)?;
+        let (exports, outputs, inputs) = ctx.finish();
+        let edges = Arc::<AtomicU64>::default();
+        outputs.iter().for_each(|output| watch(output, &edges));
+        let base = ROOM * 16 * (slot + 1);
+        let map = |(index, export): (usize, Export)| {
+            let address = base + ROOM * index as u64;
+            self.root.map_overlap(address, &export.region, 0).unwrap();
+            let size = export.region.size().unwrap().bytes();
+            (export, address, u64::try_from(size).unwrap().min(ROOM))
+        };
+        let regions = exports.into_iter().enumerate().map(map).collect();
+        let inputs = inputs.iter().flat_map(|(_, group)| drive(group)).collect();
+        Ok(Slot { device: weak, plug: Some(memory.plug(&owner, device)), regions, inputs, edges })
+    }
+}
+
+fn watch(output: &Output, edges: &Arc<AtomicU64>) {
+    for line in &output.lines {
+        let edges = edges.clone();
+        assert!(line.connect(IrqInput::new(move |_| {
+            edges.fetch_add(1, Ordering::Relaxed);
+        })));
+    }
+}
+
+fn drive(group: &IrqInputs) -> Vec<IrqLine> {
+    let line = |index| {
+        let line = IrqLine::new();
+        assert!(line.connect(group.input(index).unwrap()));
+        line
+    };
+    (0..group.count()).map(line).collect()
+}
+
+impl Slot {
+    pub fn device(&self) -> Arc<dyn Device> {
+        self.device.upgrade().expect("plugged in")
+    }
+
+    /// Where the region of that name lies.
+    pub fn region(&self, name: &str) -> u64 {
+        let found = self.regions.iter().find(|(export, ..)| export.name == name);
+        found.unwrap_or_else(|| panic!("no region `{name}`")).1
+    }
+}
