@@ -1,4 +1,5 @@
 //! To be written.
 
 pub mod file;
+pub mod import;
 pub mod sync;
