@@ -164,7 +164,7 @@ impl<'a, 'd> Builder<'a, 'd> {
     }
 
     fn node(&self, number: usize, line: RangeLine<'a>, base: Option<u64>) -> Node<'a> {
-        let Named { name, marks } = Named::read(line.rest, false, |name| self.flat.known.contains(name));
+        let Named { name, marks } = Named::in_tree(line.rest, |name| self.flat.known.contains(name));
         let (children, state) = (Vec::new(), State::Untouched);
         let alias = AliasName::read(name);
         // which name the alias has is known when its target is
@@ -189,8 +189,27 @@ impl<'a, 'd> Builder<'a, 'd> {
                 }
             }
         }
+        for root in self.roots.clone().into_iter().flatten() {
+            self.place_root(root)?;
+        }
         let roots = self.roots.iter().map(|root| self.made((*root)?).cloned()).collect();
         Ok(Built { roots, regions: self.regions })
+    }
+
+    /// Gives a root that is printed with an address or a priority a parent in which it has them. What that really is
+    /// was not printed here, and plays no part in what the root shows.
+    fn place_root(&mut self, index: usize) -> Result<(), ImportError> {
+        let (Some(node), Some(region)) = (self.nodes.get(index), self.made(index)) else { return Ok(()) };
+        let RangeLine { start, priority, .. } = node.line;
+        let fits = length(&node.line) <= to_the_top(start).bytes();
+        if (start, priority) == (0, 0) || !fits {
+            return Ok(());
+        }
+        let refused = |error| ImportError::new(self.file, node.number, Mistake::Refused(error));
+        let parent = self.memory.container("(not printed)", Size::FULL).build().map_err(refused)?;
+        parent.map_overlap(start, region, priority).map_err(refused)?;
+        self.regions.push(parent);
+        Ok(())
     }
 
     /// Begins a node, and if it is an alias its target, and the target of that.

@@ -2,7 +2,7 @@
 
 use super::Source;
 use super::error::{ImportError, Mistake};
-use super::line::RangeLine;
+use super::line::{RangeLine, without_owner};
 
 /// What one or several `info mtree` printed.
 #[derive(Debug, Default)]
@@ -25,11 +25,14 @@ pub(super) struct TreeSection<'a> {
 }
 
 /// A flat view.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ViewSection<'a> {
+    pub line: usize,
     /// `NAME", root: ROOT` for each address space that shows it, with its line.
     pub spaces: Vec<(usize, &'a str)>,
     pub ranges: Vec<(usize, RangeLine<'a>)>,
+    /// It says that it has no ranges.
+    pub empty: bool,
 }
 
 /// Where the next line belongs.
@@ -52,6 +55,12 @@ impl<'a> Dump<'a> {
             dump.take(number, line, &mut place)
                 .map_err(|mistake| ImportError::new(source.file, number, mistake))?;
         }
+        let incomplete = |view: &&ViewSection<'_>| view.ranges.is_empty() != view.empty;
+        if let Some(view) = dump.views.iter().flatten().find(incomplete) {
+            return Err(ImportError::new(source.file, view.line, Mistake::Incomplete));
+        }
+        take_owners(dump.trees.iter_mut().flat_map(|tree| &mut tree.regions).collect());
+        take_owners(dump.views.iter_mut().flatten().flat_map(|view| &mut view.ranges).collect());
         Ok(dump)
     }
 
@@ -84,7 +93,9 @@ impl<'a> Dump<'a> {
             self.trees.push(TreeSection { line: number, spaces, target: Some(name), regions });
             *place = Place::Tree;
         } else if line.starts_with("FlatView #") {
-            self.views.get_or_insert_default().push(ViewSection::default());
+            let (spaces, ranges) = (Vec::new(), Vec::new());
+            let view = ViewSection { line: number, spaces, ranges, empty: false };
+            self.views.get_or_insert_default().push(view);
             *place = Place::View;
         } else {
             return self.take_inner(number, line, place);
@@ -117,7 +128,10 @@ impl<'a> Dump<'a> {
                     return Ok(());
                 }
                 match line {
-                    "  No rendered FlatView" => return Ok(()),
+                    "  No rendered FlatView" => {
+                        view.empty = true;
+                        return Ok(());
+                    }
                     "  Dispatch" => {
                         *place = Place::Dispatch;
                         return Ok(());
@@ -135,6 +149,15 @@ impl<'a> Dump<'a> {
                 view.ranges.push((number, range));
                 Ok(())
             }
+        }
+    }
+}
+
+/// Takes owners off the lines, if all have one: the monitor prints them everywhere or nowhere.
+fn take_owners(lines: Vec<&mut (usize, RangeLine<'_>)>) {
+    if lines.iter().all(|(_, line)| without_owner(line.rest).is_some()) {
+        for (_, line) in lines {
+            line.rest = without_owner(line.rest).unwrap_or(line.rest);
         }
     }
 }

@@ -33,6 +33,9 @@ pub enum Mistake {
     /// A range of a flat view that does not lie above the one before.
     #[error("a range that does not begin above the end of the one before it")]
     Unsorted,
+    /// A flat view that ends before its ranges.
+    #[error("a flat view with neither ranges nor the words that it has none")]
+    Incomplete,
     /// An alias with a window of another size than its own.
     #[error("alias `{0}` looks at a range of another size than its own")]
     Window(String),

@@ -165,7 +165,7 @@ fn printed(
     for view in dump.views.iter().flatten() {
         let mut ranges: Vec<Run> = Vec::new();
         for (number, line) in &view.ranges {
-            let Named { name, marks } = Named::read(line.rest, true, |name| names.contains(name));
+            let Named { name, marks } = Named::in_flat_view(line.rest, |name| names.contains(name));
             // reads are compared, and where only writes are answered there are none
             if marks.writes {
                 continue;

@@ -1,7 +1,7 @@
 //! One line of a dump: a range with a priority, a kind and a name.
 //!
-//! Names are any text, and what follows a name has no mark of its own. So a line is read from both ends, and what
-//! stands at the end of a name is taken off piece by piece only as long as nobody knows a region by the longer one.
+//! Names are any text, and what follows a name has no mark of its own. So a line is read from both ends, and where the
+//! end of a name is in doubt, the other side, tree or flat view, tells whether there is such a name.
 
 use super::error::Mistake;
 
@@ -96,6 +96,18 @@ fn range(text: &str) -> Option<(u64, u64, &str)> {
     Some((number(start)?, number(last)?, rest))
 }
 
+/// What is left of a line without the owner that the monitor prints on request, or `None` if it has none.
+pub(super) fn without_owner(rest: &str) -> Option<&str> {
+    if let Some(rest) = rest.strip_suffix(" orphan") {
+        return Some(rest);
+    }
+    let in_braces = |rest: &str| rest.ends_with('}');
+    let before = |rest: &'_ str, mark| rest.rfind(mark).filter(|_| in_braces(rest));
+    let parent = before(rest, " parent:{").and_then(|at| rest.get(..at));
+    let rest = parent.unwrap_or(rest);
+    before(rest, " owner:{").and_then(|at| rest.get(..at)).or(parent)
+}
+
 /// What may follow a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Marks {
@@ -116,13 +128,24 @@ pub(super) struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    /// Reads a name of which `known` tells whether there is such a region. `flat` allows what only flat views have.
-    pub(super) fn read(rest: &'a str, flat: bool, known: impl Fn(&str) -> bool) -> Self {
-        let shortest = Self::readings(rest, flat).find(|reading| known(reading.name));
-        shortest.unwrap_or_else(|| {
-            let bare = Self { name: rest, marks: Marks::default() };
-            Self::readings(rest, flat).last().unwrap_or(bare)
-        })
+    /// Reads a name in a tree. A name that ends like a mark of disabled regions is told from one by `in_flat_view`,
+    /// since no flat view has a disabled region.
+    pub(super) fn in_tree(rest: &'a str, in_flat_view: impl Fn(&str) -> bool) -> Self {
+        let mut reading = Self { name: rest, marks: Marks::default() };
+        while let Some(shorter) = reading.shorter(false) {
+            if shorter.marks.disabled && !reading.marks.disabled && in_flat_view(reading.name) {
+                break;
+            }
+            reading = shorter;
+        }
+        reading
+    }
+
+    /// Reads a name in a flat view: the longest of which `in_tree` tells that there is such a region.
+    pub(super) fn in_flat_view(rest: &'a str, in_tree: impl Fn(&str) -> bool) -> Self {
+        let whole = Self { name: rest, marks: Marks::default() };
+        let known = Self::readings(rest, true).find(|reading| in_tree(reading.name));
+        known.or_else(|| Self::readings(rest, true).last()).unwrap_or(whole)
     }
 
     /// All names that the text can be meant to say, the longest first.
@@ -140,13 +163,6 @@ impl<'a> Named<'a> {
             return Some(Self { name: shorter, marks });
         }
         if let Some(shorter) = name.strip_suffix(" KVM").filter(|_| flat) {
-            return Some(Self { name: shorter, marks });
-        }
-        if let Some(shorter) = name.strip_suffix(" orphan") {
-            return Some(Self { name: shorter, marks });
-        }
-        if name.ends_with('}') {
-            let (shorter, _) = name.rsplit_once(" parent:{").or_else(|| name.rsplit_once(" owner:{"))?;
             return Some(Self { name: shorter, marks });
         }
         let (shorter, mark) = name.strip_suffix(']')?.rsplit_once(" [")?;
