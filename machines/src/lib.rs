@@ -36,6 +36,7 @@ pub mod maps;
 pub mod runner;
 pub mod rv64;
 pub mod space_bus;
+pub mod import;
 pub mod sync;
 pub mod vcpu;
 mod wiring;
