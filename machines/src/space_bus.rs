@@ -28,6 +28,16 @@ impl Bus for SpaceBus {
         self.handle.store(addr, width, value, TxAttrs::default())
     }
 
+    fn compare_exchange(
+        &mut self,
+        addr: u64,
+        width: Width,
+        current: u64,
+        new: u64,
+    ) -> Result<Result<u64, u64>, BusFault> {
+        self.handle.compare_exchange(addr, width, current, new, TxAttrs::default())
+    }
+
     fn page(&mut self, addr: u64, write: bool) -> Option<HostPage> {
         self.handle.page(addr & !(PAGE_SIZE as u64 - 1), write)
     }

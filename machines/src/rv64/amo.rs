@@ -3,9 +3,9 @@
 //! Every operation is sequentially consistent, which covers any `aq` and `rl`. Store-conditional is a
 //! compare-exchange against the value that load-reserved saw: a location that was changed and changed back in
 //! between goes unnoticed, which programs that use the pair for read-modify-write cannot tell.
-//! Atomics work on plain memory only; on a device they are an access fault, as the platform's PMA says.
+//! Atomics work on memory only; on a device they are an access fault, as the platform's PMA says.
 
-use memory_core::{HostPage, Width};
+use memory_core::{BusFault, HostPage, Width};
 
 use super::bus::Bus;
 use super::core::{Core, Reservation};
@@ -77,38 +77,48 @@ impl<B: Bus> Core<B> {
         Ok(())
     }
 
-    /// The page and physical address for an atomic access.
-    fn atomic_target(&mut self, addr: u64, width: Width, access: Access) -> Result<(HostPage, u64), Trap> {
+    /// Where an atomic access goes.
+    fn atomic_target(&mut self, addr: u64, width: Width, access: Access) -> Result<Target, Trap> {
         if !width.aligned(addr) {
             let load = access == Access::Load;
             let cause = if load { Cause::LoadMisaligned } else { Cause::StoreMisaligned };
             return Err(Trap::new(cause, addr));
         }
-        match self.target(addr, width.bytes(), access)? {
-            Target { phys, page: Some(page) } => Ok((page, phys)),
-            Target { .. } => Err(access.access_fault(addr)),
-        }
+        self.target(addr, width.bytes(), access)
     }
 
     fn load_reserved(&mut self, addr: u64, width: Width) -> Result<u64, Trap> {
-        let (page, phys) = self.atomic_target(addr, width, Access::Load)?;
-        let value = if width == Width::W4 {
-            u32::from_le(page.atomic_u32(addr as usize).load(Ordering::SeqCst)).into()
-        } else {
-            u64::from_le(page.atomic_u64(addr as usize).load(Ordering::SeqCst))
+        let target = self.atomic_target(addr, width, Access::Load)?;
+        let value = match target.page {
+            Some(page) if width == Width::W4 => {
+                u32::from_le(page.atomic_u32(addr as usize).load(Ordering::SeqCst)).into()
+            }
+            Some(page) => u64::from_le(page.atomic_u64(addr as usize).load(Ordering::SeqCst)),
+            // An exchange of 0 for 0 changes nothing, and unlike a load runs no device.
+            None => match self.bus.compare_exchange(target.phys, width, 0, 0) {
+                Ok(Ok(value) | Err(value)) => value,
+                Err(_) => return Err(Access::Load.access_fault(addr)),
+            },
         };
-        self.reservation = Some(Reservation { phys, bytes: width.bytes(), value });
+        self.reservation = Some(Reservation { phys: target.phys, bytes: width.bytes(), value });
         Ok(extend(value, width))
     }
 
     /// 0 if the store was done, 1 if not.
     fn store_conditional(&mut self, addr: u64, width: Width, value: u64) -> Result<u64, Trap> {
         let reservation = self.reservation.take();
-        let (page, phys) = self.atomic_target(addr, width, Access::Store)?;
-        let done = reservation.is_some_and(|seen| {
-            (seen.phys, seen.bytes) == (phys, width.bytes())
-                && exchange(&page, addr, width, seen.value, value)
-        });
+        let target = self.atomic_target(addr, width, Access::Store)?;
+        // Without a reservation that fits, what is refused must be refused all the same.
+        let seen = reservation.filter(|seen| (seen.phys, seen.bytes) == (target.phys, width.bytes()));
+        let done = match (target.page, seen) {
+            (Some(page), Some(seen)) => exchange(&page, addr, width, seen.value, value),
+            (Some(_), None) => false,
+            (None, seen) => {
+                let (old, new) = seen.map_or((0, 0), |seen| (seen.value, value & width.mask()));
+                let result = self.bus.compare_exchange(target.phys, width, old, new);
+                result.map_err(|_| Access::Store.access_fault(addr))?.is_ok() && seen.is_some()
+            }
+        };
         Ok(u64::from(!done))
     }
 
@@ -120,7 +130,25 @@ impl<B: Bus> Core<B> {
         if let Some(page) = self.store.page(addr, width.bytes() - 1, self.data_context) {
             return Ok(extend(update(page, addr, width, f), width));
         }
-        let (page, _) = self.atomic_target(addr, width, Access::Store)?;
-        Ok(extend(update(&page, addr, width, f), width))
+        let target = self.atomic_target(addr, width, Access::Store)?;
+        let old = match target.page {
+            Some(page) => update(&page, addr, width, f),
+            None => {
+                self.update_on_bus(target.phys, width, f).map_err(|_| Access::Store.access_fault(addr))?
+            }
+        };
+        Ok(extend(old, width))
+    }
+
+    /// As [`update`], through the bus. Each turn that fails means that another access to the place succeeded.
+    fn update_on_bus(&mut self, phys: u64, width: Width, f: impl Fn(u64) -> u64) -> Result<u64, BusFault> {
+        let mut current = 0;
+        loop {
+            let new = f(extend(current, width)) & width.mask();
+            match self.bus.compare_exchange(phys, width, current, new)? {
+                Ok(old) => return Ok(old),
+                Err(other) => current = other,
+            }
+        }
     }
 }

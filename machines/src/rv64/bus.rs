@@ -24,6 +24,22 @@ pub trait Bus: Send {
     /// The guest sees any fault as a store/AMO access fault.
     fn store(&mut self, addr: u64, width: Width, value: u64) -> Result<(), BusFault>;
 
+    /// Replaces the number at `addr`, a multiple of `width` (4 or 8 bytes), by `new` if it is `current`, in one step
+    /// with regard to every other access. Gives the old number as `Ok` if it was replaced, as `Err` if not.
+    ///
+    /// The hart asks this for atomics on memory that does not fill a page; elsewhere it uses the page.
+    ///
+    /// # Errors
+    ///
+    /// The place is not writable memory; no device was asked. The guest sees an access fault.
+    fn compare_exchange(
+        &mut self,
+        addr: u64,
+        width: Width,
+        current: u64,
+        new: u64,
+    ) -> Result<Result<u64, u64>, BusFault>;
+
     /// The 4 KiB page of host memory that holds physical address `addr`, if the whole page is memory
     /// that can be read (`!write`), or read and written (`write`), without asking a device.
     fn page(&mut self, addr: u64, write: bool) -> Option<HostPage>;

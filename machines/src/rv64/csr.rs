@@ -73,12 +73,6 @@ pub(super) struct Csrs {
     instret: Counter,
 }
 
-impl Default for Irq {
-    fn default() -> Self {
-        Self::empty()
-    }
-}
-
 /// `register` with what a CSR instruction asks for: the bits in `mask` become those of `value`.
 fn merge(register: u64, value: u64, mask: u64) -> u64 {
     register & !mask | value & mask

@@ -271,7 +271,10 @@ impl<B: Bus> Vcpu for Hart<B> {
                 Pause::Done => {}
                 Pause::Waiting => self.sleep(),
                 Pause::Stopped => {
+                    // The caller may keep the hart for long without running it.
                     self.core.forget_pages();
+                    self.core.bus.park();
+                    self.core.bus.unpark();
                     return VcpuExit::Stopped;
                 }
             }

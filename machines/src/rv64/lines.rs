@@ -6,7 +6,7 @@ use crate::sync::{AtomicU32, Condvar, Mutex, Ordering, PoisonError};
 
 bitflags! {
     /// Interrupts of a hart, at their bit positions in `mip` and `mie` (privileged specification 3.1.9).
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct Irq: u32 {
         /// Supervisor software interrupt.
         const SSIP = 1 << 1;

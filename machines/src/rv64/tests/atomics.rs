@@ -115,6 +115,24 @@ fn unaligned_atomics_and_atomics_on_devices_trap() {
     Run::new(&[lr(3, A2, A0)]).with(A0, ROM).steps(1).at(4);
 }
 
+#[test]
+fn atomics_work_on_memory_that_does_not_fill_a_page() {
+    let program = [
+        amo(0, 3, A2, A1, A0),
+        amo(0b10000, 2, A3, T0, A0),
+        lr(3, T1, A0),
+        sc(3, T2, T0, A0),
+        sc(3, T0, T0, A0),
+    ];
+    let run = Run::new(&program).with(A0, SCRAP + 8).with(A1, 5).with(T0, u64::MAX);
+    assert!(run.machine.scrap.store(8, Width::W8, 0x7_0000_0002));
+    let run = run.steps(5);
+    run.at(20);
+    assert_eq!((run.reg(A2), run.reg(A3)), (0x7_0000_0002, 7));
+    assert_eq!((run.reg(T1), run.reg(T2), run.reg(T0)), (0x7_ffff_ffff, 0, 1));
+    assert_eq!(run.machine.scrap.load(8, Width::W8), Some(u64::MAX));
+}
+
 /// Four harts run `program` at once, each on a thread of its own, until it loops on the spot.
 fn race(program: &[u32], turns: u64) -> u64 {
     let machine = Machine::new();

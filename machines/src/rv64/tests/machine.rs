@@ -18,7 +18,11 @@ pub const BANK: u64 = 0x9000_0000;
 pub const DEVICE: u64 = 0x1000_0000;
 pub const SWITCH: u64 = DEVICE + 0x800;
 
+/// Half a page of memory.
+pub const SCRAP: u64 = 0x6000_0000;
+
 pub struct Machine {
+    pub scrap: Arc<RamBlock>,
     pub ram: Arc<RamBlock>,
     pub rom: Arc<RamBlock>,
     pub banks: [Arc<RamBlock>; 2],
@@ -34,6 +38,7 @@ impl Machine {
     pub fn new() -> Arc<Self> {
         let block = |size: u64| RamBlock::anonymous(size).unwrap();
         Arc::new(Self {
+            scrap: block(4096),
             ram: block(RAM),
             rom: block(4096),
             banks: [block(4096), block(4096)],
@@ -87,6 +92,17 @@ impl Bus for TestBus {
             _ => return Err(BusFault::DECODE),
         }
         Ok(())
+    }
+
+    fn compare_exchange(
+        &mut self,
+        addr: u64,
+        width: Width,
+        current: u64,
+        new: u64,
+    ) -> Result<Result<u64, u64>, BusFault> {
+        let offset = addr.checked_sub(SCRAP).filter(|offset| *offset < 0x800).ok_or(BusFault::ACCESS)?;
+        self.0.scrap.compare_exchange(offset, width, current, new).ok_or(BusFault::ACCESS)
     }
 
     fn page(&mut self, addr: u64, write: bool) -> Option<HostPage> {

@@ -10,4 +10,5 @@ mod paging;
 mod privilege;
 mod protection;
 mod robustness;
+mod space;
 mod waiting;
