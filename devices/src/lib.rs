@@ -11,23 +11,23 @@ mod clock;
 mod console;
 mod device;
 mod dma;
-pub mod dma_tester;
 mod fdt;
 mod host;
 mod info;
 mod inspect;
 mod irq;
-pub mod pc_memory_controller;
 mod power;
 mod realize;
 mod sync;
 #[cfg(test)]
 mod testing;
 
+pub mod aclint;
 pub mod chardev;
+pub mod dma_tester;
 pub mod fw_cfg;
 pub mod goldfish_rtc;
-pub mod aclint;
+pub mod pc_memory_controller;
 pub mod plic;
 pub mod sifive_test;
 pub mod uart16550;

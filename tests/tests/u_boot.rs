@@ -5,12 +5,12 @@ use machines::catalog;
 use machines::runner::Stopped;
 use std::time::Instant;
 use tests::session::{self, Session};
-use xtask::firmware;
 use xtask::Workspace;
+use xtask::firmware;
 
 /// The firmware, or `None` and a line in the log of skipped tests.
 fn request(test: &str) -> Option<BootRequest> {
-    let firmware = Workspace::here().and_then(|workspace| firmware::ensure(&workspace));
+    let firmware = firmware::ensure(&Workspace::here());
     match firmware {
         Ok(firmware) => Some(BootRequest {
             firmware: Some(firmware.fw_jump),
@@ -49,7 +49,10 @@ fn u_boot_session_on_riscv_virt() {
 
         let info = session.command("flinfo");
         assert!(info.contains("Bank # 1") && info.contains("Bank # 2"), "{info}");
-        assert!(info.contains("Size: 32 MB") && info.contains("cmdset 0x1") || info.contains("Intel"), "{info}");
+        assert!(
+            info.contains("Size: 32 MB") && info.contains("cmdset 0x1") || info.contains("Intel"),
+            "{info}"
+        );
         assert!(session.command("protect off all").contains("done"));
         let erased = session.command("erase 22000000 +40000");
         assert!(erased.contains("done"), "{erased}");
