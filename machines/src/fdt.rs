@@ -6,7 +6,7 @@ use crate::wiring;
 use devices::{Cell, FdtNode, FdtPlace, FdtValue};
 use memory_core::{AddrRange, Backing};
 use memory_dispatch::AddressSpace;
-use memory_flatview::RangeFlags;
+use memory_flatview::{RangeFlags, locate};
 use std::collections::HashMap;
 use vm_fdt::FdtWriter;
 
@@ -78,18 +78,12 @@ impl Machine {
 
 /// Where the exported regions of a device begin in `space`, with their whole size.
 fn placed_regions(plugged: &Plugged, space: &AddressSpace) -> Vec<(String, AddrRange)> {
-    space.with_view(|view| {
-        let find = |export: &devices::Export| {
-            let found = view.ranges().find(|range| {
-                range
-                    .read()
-                    .is_some_and(|part| part.target().region() == export.region.id() && part.offset() == 0)
-            })?;
-            let size = export.region.size().ok()?;
-            Some((export.name.clone(), AddrRange::from_size(found.range().start(), size)?))
-        };
-        plugged.exports().iter().filter_map(find).collect()
-    })
+    let root = space.root();
+    let find = |export: &devices::Export| {
+        let start = root.memory().read(|tree| locate(tree, root.id(), export.region.id())).ok()??;
+        Some((export.name.clone(), AddrRange::from_size(start, export.region.size().ok()?)?))
+    };
+    plugged.exports().iter().filter_map(find).collect()
 }
 
 struct Writer {

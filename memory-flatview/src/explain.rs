@@ -1,6 +1,7 @@
 //! Who would answer at an address, and through which regions: for people who ask why.
 
 use memory_core::{Flags, Kind, RegionId, Shows, Tree};
+use std::collections::{HashSet, VecDeque};
 
 /// A region that has a byte at an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +62,32 @@ pub fn explain(tree: &Tree, root: RegionId, address: u64) -> Vec<Candidate> {
     found
 }
 
+/// Where the first byte of `region` lies below `root`, by the shortest way up over parents and aliases; it may be hidden
+/// there. `None` if there is no way, or an alias on it does not show the first byte.
+pub fn locate(tree: &Tree, root: RegionId, region: RegionId) -> Option<u64> {
+    let mut ways = VecDeque::from([(region, 0u64)]);
+    let mut seen = HashSet::from([region]);
+    while let Some((id, offset)) = ways.pop_front() {
+        if id == root {
+            return Some(offset);
+        }
+        let Some(node) = tree.get(id) else { continue };
+        let up = node.placement().and_then(|place| Some((place.parent, offset.checked_add(place.address)?)));
+        let through = node.aliases().filter_map(|alias| {
+            let alias_node = tree.get(alias)?;
+            let Kind::Alias { offset: first, .. } = alias_node.kind() else { return None };
+            let offset = offset.checked_sub(*first)?;
+            (u128::from(offset) < alias_node.size().bytes()).then_some((alias, offset))
+        });
+        for (next, offset) in up.into_iter().chain(through) {
+            if seen.insert(next) {
+                ways.push_back((next, offset));
+            }
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +110,9 @@ mod tests {
                 let through = vec![system.id(), window.id(), high.id()];
                 assert_eq!(paths, [(through, 0x810), (vec![system.id(), low.id()], 0x1010)]);
                 assert!(explain(tree, system.id(), 0x4000).is_empty());
+                assert_eq!(locate(tree, system.id(), low.id()), Some(0));
+                assert_eq!(locate(tree, system.id(), window.id()), Some(0x1000));
+                assert_eq!(locate(tree, system.id(), high.id()), None, "the window begins behind its start");
             })
             .unwrap();
     }

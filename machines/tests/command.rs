@@ -1,0 +1,176 @@
+//! The `flatland` command as people and scripts meet it.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn flatland(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_flatland")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs what must be refused: status 2, nothing printed, one message that holds all of `parts`.
+fn refused(args: &[&str], parts: &[&str]) {
+    let output = flatland(args);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+    assert!(output.stdout.is_empty(), "{args:?}");
+    assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
+    for part in parts {
+        assert!(error.contains(part), "{args:?}: no `{part}` in: {error}");
+    }
+}
+
+fn good(args: &[&str]) -> String {
+    let output = flatland(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A board around `rest`, in a file of its own.
+fn board(folder: &Path, rest: &str) -> String {
+    let text = format!(
+        "[machine]\nname = \"board\"\n[[space]]\nname = \"memory\"\nroot = \"system\"\n\
+         [[region]]\nname = \"system\"\nkind = \"container\"\nsize = \"16E\"\n{rest}"
+    );
+    let path = folder.join("board.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn region(name: &str, kind: &str, rest: &str) -> String {
+    format!("[[region]]\nname = \"{name}\"\nkind = \"{kind}\"\n{rest}\n")
+}
+
+#[test]
+fn shipped_guest_runs_by_default_and_its_end_is_the_commands() {
+    for args in [&[][..], &["run"], &["run", "riscv-virt", "--smp", "2", "--memory", "64M"]] {
+        let report = good(args);
+        assert!(report.contains("all 27 checks passed"), "{report}");
+    }
+}
+
+#[test]
+fn board_without_a_cpu_points_at_its_map() {
+    refused(&["run", "pc-example"], &["no CPU", "flatland mtree pc-example"]);
+}
+
+#[test]
+fn unknown_machines_devices_spaces_and_addresses_are_refused() {
+    refused(&["mtree", "pc-exmaple"], &["pc-exmaple", "pc-example", "riscv-virt"]);
+    refused(&["devices", "uart"], &["`uart`", "uart16550"]);
+    refused(&["find", "pc-example", "0xzz"], &["0xzz"]);
+    refused(&["find", "pc-example", "0", "--space", "io"], &["memory"]);
+    refused(&["check", "riscv-virt", "--set", "uart9.backend=stdio"], &["--set", "uart9"]);
+    refused(&["check", "riscv-virt", "--set", "uart0"], &["DEVICE.PROPERTY=VALUE"]);
+    refused(&["check", "riscv-virt", "--smp", "0"], &["cpu.harts"]);
+    refused(&["check", "riscv-virt", "--memory", "12Q"], &["12Q"]);
+    refused(&["run", "riscv-virt", "--kernel", "/nowhere/kernel"], &["/nowhere/kernel"]);
+}
+
+#[test]
+fn mistakes_in_machine_files_are_told_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let ram =
+        |name, at: &str| region(name, "ram", &format!("size = \"64K\"\ninto = \"system\"\nat = \"{at}\""));
+    let alias = |name, target| region(name, "alias", &format!("target = \"{target}\"\nsize = 16"));
+    let device = |rest: &str| format!("[[device]]\ntype = \"uart16550\"\nname = \"uart0\"\n{rest}\n");
+    let cases: [(String, &[&str]); 14] = [
+        (region("a", "ram", "size = 16\nprioirty = 1"), &["board.toml:14:1", "prioirty", "priority"]),
+        (region("a", "rma", "size = 16"), &["board.toml:11:8", "rma", "ram"]),
+        (region("a", "ram", "size = 16\ninto = \"sytem\""), &["sytem", "system"]),
+        (
+            ram("a", "0x1000") + &ram("b", "0x2000"),
+            &[
+                "region.b.at",
+                "`a`",
+                "0000000000001000-0000000000010fff",
+                "`b`",
+                "0000000000002000-0000000000011fff",
+            ],
+        ),
+        (ram("a", "0xfffffffffffff000"), &["region.a.at", "2^64"]),
+        (alias("a", "b") + &alias("b", "a"), &["region.a.target", "looks back"]),
+        (region("a", "rom", "size = \"4K\"\nfile = \"gone.bin\""), &["region.a.file", "gone.bin"]),
+        (device("at = 0\nbackened = \"none\""), &["board.toml:14:1", "backened"]),
+        (device("at = 0\nbackend = 5"), &["board.toml:14:", "backend"]),
+        (device("map = { region = \"rges\", at = 0 }"), &["rges", "regs"]),
+        (device("at = 0\nwire = { irq = \"plic:10\" }"), &["plic"]),
+        (device("at = 0\nwire = { iqr = \"cpu:meip\" }\n[cpu]\ntype = \"rv64\""), &["iqr", "irq"]),
+        (device("at = 0\nwire = { irq = \"cpu:meip:7\" }\n[cpu]\ntype = \"rv64\""), &["1 inputs", "7"]),
+        (device("").replace("uart16550", "uart16551"), &["uart16551", "uart16550"]),
+    ];
+    for (rest, parts) in cases {
+        let file = board(folder.path(), &rest);
+        refused(&["check", &file], parts);
+        refused(&["run", &file], parts);
+    }
+    let file = folder.path().join("broken.toml");
+    std::fs::write(&file, "[machine\n").unwrap();
+    refused(&["check", file.to_str().unwrap()], &["broken.toml:1:9"]);
+}
+
+#[test]
+fn flash_file_of_the_wrong_size_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("flash.bin"), [0; 100]).unwrap();
+    let flash =
+        "[[device]]\ntype = \"cfi-flash\"\nname = \"flash\"\nat = 0\nsize = \"1M\"\nfile = \"flash.bin\"\n";
+    refused(&["check", &board(folder.path(), flash)], &["device.flash", "flash.bin", "100"]);
+}
+
+#[test]
+fn broken_images_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = include_bytes!("../guests/riscv-virt.elf");
+    let truncated = folder.path().join("truncated.elf");
+    std::fs::write(&truncated, &guest[..5000]).unwrap();
+    refused(&["run", "--kernel", truncated.to_str().unwrap()], &["truncated.elf", "ELF"]);
+    let large = folder.path().join("large.bin");
+    std::fs::write(&large, vec![0; 3 << 20]).unwrap();
+    let large = large.to_str().unwrap();
+    refused(&["run", "--memory", "2M", "--kernel", large], &["large.bin", "not all memory"]);
+    refused(&["run", "--firmware", large, "--kernel", large], &["overlap"]);
+}
+
+#[test]
+fn dumps_agree_or_say_where_they_do_not_or_are_no_dumps() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus/qemu-7.2/");
+    let (tree, flat) = (format!("{corpus}arm-virt-7.0.mtree"), format!("{corpus}arm-virt-7.0.flat"));
+    assert!(good(&["import", &tree, "--check", &flat]).contains("memory-region: system"));
+    let folder = tempfile::tempdir().unwrap();
+    let changed = folder.path().join("changed.flat");
+    let text = std::fs::read_to_string(&flat).unwrap().replace("gic_dist", "gic_dits");
+    std::fs::write(&changed, text).unwrap();
+    let output = flatland(&["import", &tree, "--check", changed.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("address space `memory`"));
+    refused(&["import", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")], &["Cargo.toml"]);
+    refused(&["import", "/nowhere"], &["/nowhere"]);
+}
+
+#[test]
+fn maps_are_printed_as_text_and_as_json() {
+    let tree = good(&["mtree", "pc-example", "--owner", "--disabled"]);
+    assert!(tree.starts_with("address-space: memory\n") && tree.contains("owner:"), "{tree}");
+    let flat = good(&["mtree", "pc-example", "-f", "-d"]);
+    assert!(flat.starts_with("FlatView #0\n"), "{flat}");
+    for extra in [&["--flat"][..], &[]] {
+        let json = good(&[&["mtree", "pc-example", "--json"], extra].concat());
+        serde_json::from_str::<serde_json::Value>(&json).unwrap();
+    }
+}
+
+#[test]
+fn find_tells_who_answers_and_what_is_hidden() {
+    let found = good(&["find", "pc-example", "0xa0000"]);
+    assert!(found.contains("hidden below: ram") && found.contains("through system > "), "{found}");
+    assert!(good(&["find", "riscv-virt", "0x10000000"]).contains("of /machine/uart0"));
+    assert!(good(&["find", "riscv-virt", "0x50000000"]).contains("nobody answers"));
+}
+
+#[test]
+fn every_type_of_device_lists_its_properties() {
+    for line in good(&["devices"]).lines() {
+        let tag = line.split_whitespace().next().unwrap();
+        assert!(good(&["devices", tag]).starts_with(tag));
+    }
+}
