@@ -23,6 +23,7 @@ mod sync;
 mod testing;
 
 pub mod aclint;
+pub mod cfi_flash;
 pub mod plic;
 pub mod sifive_test;
 
