@@ -23,6 +23,7 @@ mod sync;
 mod testing;
 
 pub mod aclint;
+pub mod cfi_flash;
 pub mod chardev;
 pub mod dma_tester;
 pub mod fw_cfg;
