@@ -16,8 +16,8 @@ pub trait Vcpu: Send {
     /// and resets it.
     fn set_boot(&mut self, pc: u64, a0: u64, a1: u64);
 
-    /// Puts the CPU in its power-on state, at the place of the last [`Vcpu::set_boot`]. Its lines are left alone:
-    /// their levels belong to whoever drives them.
+    /// Puts the CPU in its power-on state, at the place of the last [`Vcpu::set_boot`]. The levels of its
+    /// lines belong to whoever drives them and stay; what a line latched in the CPU is cleared.
     fn reset(&mut self);
 
     /// Runs the guest until a stop is requested, and returns at once if one already is. While the guest waits for

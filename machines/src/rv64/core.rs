@@ -96,6 +96,8 @@ impl<B: Bus> Core<B> {
         self.reservation = None;
         self.waiting = false;
         self.code_stale = true;
+        // The latch is the hart's own state, unlike the levels of the other lines.
+        self.lines.latch_ssip(false);
         self.forget_pages();
         self.refresh_contexts();
     }

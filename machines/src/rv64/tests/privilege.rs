@@ -206,11 +206,13 @@ fn reset_brings_back_the_power_on_state() {
     let mut run = Run::new(&[ECALL]).with(A2, 5);
     run.write_csr(MIE, 0xaaa);
     let mut run = run.in_mode(Mode::User).steps(3);
+    run.hart.lines().set(Irq::SSIP | Irq::MTIP, true);
     run.hart.set_boot(BASE + 0x10, 7, 0x1234);
     assert_eq!((run.hart.pc(), run.hart.mode()), (BASE + 0x10, Mode::Machine));
     assert_eq!((run.reg(A0), run.reg(A1), run.reg(A2)), (7, 0x1234, 0));
     for csr in [MIE, MTVEC, 0x341, 0x342, 0x3a0, 0xb02] {
         assert_eq!(run.csr(csr), 0, "{csr:#x}");
     }
+    assert_eq!(run.csr(0x344), 0x80, "a level stays, a latch does not");
     assert_eq!(run.hart.retired(), 2);
 }
