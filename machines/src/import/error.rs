@@ -11,7 +11,7 @@ use thiserror::Error;
 pub struct ImportError {
     file: String,
     line: usize,
-    mistake: Mistake,
+    mistake: Box<Mistake>,
 }
 
 /// What is wrong with a dump.
@@ -52,7 +52,7 @@ pub enum Mistake {
 
 impl ImportError {
     pub(super) fn new(file: &str, line: usize, mistake: Mistake) -> Self {
-        Self { file: file.to_owned(), line, mistake }
+        Self { file: file.to_owned(), line, mistake: Box::new(mistake) }
     }
 
     /// The file.
@@ -83,6 +83,6 @@ impl fmt::Display for ImportError {
 impl std::error::Error for ImportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         // the message of `Refused` is that of its source, which is named by what comes below it
-        std::error::Error::source(&self.mistake).and_then(std::error::Error::source)
+        std::error::Error::source(&*self.mistake).and_then(std::error::Error::source)
     }
 }
