@@ -42,12 +42,12 @@ pub enum Mistake {
     /// An alias of what the dump does not have.
     #[error("no region of the dump is the target of alias `{0}`")]
     NoTarget(String),
-    /// An alias that could only look at regions that show the alias itself.
-    #[error("alias `{0}` would show itself")]
+    /// A region that would be seen through itself.
+    #[error("region `{0}` would show itself")]
     Cycle(String),
     /// The region cannot be made.
-    #[error("{0}")]
-    Refused(#[source] MemoryError),
+    #[error(transparent)]
+    Refused(MemoryError),
 }
 
 impl ImportError {
@@ -82,7 +82,6 @@ impl fmt::Display for ImportError {
 
 impl std::error::Error for ImportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // the message of `Refused` is that of its source, which is named by what comes below it
-        std::error::Error::source(&*self.mistake).and_then(std::error::Error::source)
+        self.mistake.source()
     }
 }

@@ -184,6 +184,44 @@ fn alias_of_an_alias_and_of_nested_bridges_of_one_name_is_followed() {
 }
 
 #[test]
+fn alias_without_a_section_looks_at_the_first_of_the_name_in_the_trees() {
+    let tree = format!(
+        "address-space: memory
+         1 0 {ALL} 0 i/o system
+         2 0 ff 0 ram alias a @b {0}
+         2 1000 10ff 0 ram alias b @c {1}
+         2 2000 27ff 0 ram c
+
+         address-space: I/O
+         1 0 fff 0 ram c",
+        range(0, 0xff),
+        range(0x400, 0x4ff)
+    );
+    agrees(
+        &tree,
+        "FlatView #0\n AS \"memory\", root: system\n Root memory region: system
+1 0 ff 0 ram c @0000000000000400\n1 1000 10ff 0 ram c @0000000000000400\n1 2000 27ff 0 ram c
+FlatView #1\n AS \"I/O\", root: c\n Root memory region: c\n1 0 fff 0 ram c",
+    );
+}
+
+#[test]
+fn region_that_shows_its_own_parent_is_refused() {
+    let tree = format!(
+        "address-space: memory
+         1 0 {ALL} 0 i/o system
+         2 0 ff 0 i/o alias a @inner {0}
+
+         address-space: other
+         1 0 {ALL} 0 i/o outer
+         2 0 ff 0 i/o inner
+         3 0 ff 0 i/o alias b @outer {0}",
+        range(0, 0xff)
+    );
+    assert_eq!(error(&tree, None), "a.mtree:6: region `outer` would show itself");
+}
+
+#[test]
 fn names_with_at_signs_are_split_where_a_target_is() {
     let tree = format!(
         "address-space: memory
@@ -370,8 +408,8 @@ fn mistakes_are_named_with_file_and_line() {
     let wide = format!("{system}2 0 ff 0 ram alias a @system {}", range(0, 0x1ff));
     for (text, message) in [
         (alias("nobody"), "a.mtree:3: no region of the dump is the target of alias `a`"),
-        (alias("system"), "a.mtree:3: alias `a` would show itself"),
-        (alias("a"), "a.mtree:3: no region of the dump is the target of alias `a`"),
+        (alias("system"), "a.mtree:3: region `a` would show itself"),
+        (alias("a"), "a.mtree:3: region `a` would show itself"),
         (
             wide.replace("@system", "@b") + "\n2 0 ff 0 ram b",
             "a.mtree:3: alias `a` looks at a range of another size",
