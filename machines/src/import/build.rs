@@ -38,7 +38,8 @@ struct Node<'a> {
     line: RangeLine<'a>,
     name: &'a str,
     marks: Marks,
-    alias: Option<AliasName<'a>>,
+    /// The name of the target, and the window, of an alias.
+    alias: Option<(&'a str, AliasName<'a>)>,
     children: Vec<usize>,
     /// The first address of the parent, if the line has a parent.
     base: Option<u64>,
@@ -126,15 +127,27 @@ impl<'a, 'd> Builder<'a, 'd> {
                 builder.targets.entry(target).or_default().push(root);
             }
         }
+        builder.name_aliases();
         for (index, node) in builder.nodes.iter().enumerate() {
             builder.named.entry(node.name).or_default().push(index);
         }
         builder
     }
 
-    /// The names of all regions.
+    /// The names of all regions that may be seen in a flat view.
     pub(super) fn names(&self) -> HashSet<&'a str> {
-        self.named.keys().copied().collect()
+        self.nodes.iter().filter(|node| node.alias.is_none()).map(|node| node.name).collect()
+    }
+
+    /// Tells the names of aliases from those of their targets, for which all other names must be known.
+    fn name_aliases(&mut self) {
+        let names = self.names();
+        for node in &mut self.nodes {
+            if let Some((target, alias)) = &mut node.alias {
+                let known = |name: &str| self.targets.contains_key(name) || names.contains(name);
+                (node.name, *target) = alias.split(known);
+            }
+        }
     }
 
     /// Adds the lines of a tree, and returns its root.
@@ -167,7 +180,8 @@ impl<'a, 'd> Builder<'a, 'd> {
         let Named { name, marks } = Named::in_tree(line.rest, |name| self.flat.known.contains(name));
         let (children, state) = (Vec::new(), State::Untouched);
         let alias = AliasName::read(name);
-        // which name the alias has is known when its target is
+        // which part of it is the name of the target is known later
+        let alias = alias.map(|alias| (name, alias));
         Node { number, line, name, marks, alias, children, base, state }
     }
 
@@ -220,7 +234,7 @@ impl<'a, 'd> Builder<'a, 'd> {
             };
             node.state = State::Begun;
             let target = match node.alias {
-                Some(alias) => self.target(index, alias)?,
+                Some((target, _)) => self.target(index, target)?,
                 None => None,
             };
             begun.push(Begun { index, next: 0, target });
@@ -232,10 +246,8 @@ impl<'a, 'd> Builder<'a, 'd> {
     }
 
     /// The node that an alias looks at, or `None` if that was not printed.
-    fn target(&mut self, index: usize, alias: AliasName<'a>) -> Result<Option<usize>, ImportError> {
+    fn target(&self, index: usize, target: &str) -> Result<Option<usize>, ImportError> {
         let Some(node) = self.nodes.get(index) else { return Ok(None) };
-        let known = |name: &str| self.targets.contains_key(name) || self.named.contains_key(name);
-        let (name, target) = alias.split(known);
         let sections = self.targets.get(target).map(Vec::as_slice).unwrap_or_default();
         let anywhere = self.named.get(target).map(Vec::as_slice).unwrap_or_default();
         // what is begun shows this alias
@@ -246,10 +258,7 @@ impl<'a, 'd> Builder<'a, 'd> {
         if found.is_none() && !sections.contains(&None) {
             let none = sections.is_empty() && anywhere.is_empty();
             let mistake = if none { Mistake::NoTarget } else { Mistake::Cycle };
-            return Err(ImportError::new(self.file, node.number, mistake(name.to_owned())));
-        }
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.name = name;
+            return Err(ImportError::new(self.file, node.number, mistake(node.name.to_owned())));
         }
         Ok(found)
     }
@@ -266,7 +275,7 @@ impl<'a, 'd> Builder<'a, 'd> {
         let Some(node) = self.nodes.get(index) else { return Ok(()) };
         let refused = |error| ImportError::new(self.file, node.number, Mistake::Refused(error));
         let builder = match node.alias {
-            Some(alias) => self.alias(node, alias, target)?,
+            Some((_, alias)) => self.alias(node, alias, target)?,
             None => self.leaf_or_container(node),
         };
         let builder = builder

@@ -11,7 +11,7 @@ use thiserror::Error;
 pub struct ImportError {
     file: String,
     line: usize,
-    mistake: Mistake,
+    mistake: Box<Mistake>,
 }
 
 /// What is wrong with a dump.
@@ -42,17 +42,17 @@ pub enum Mistake {
     /// An alias of what the dump does not have.
     #[error("no region of the dump is the target of alias `{0}`")]
     NoTarget(String),
-    /// An alias that could only look at regions that show the alias itself.
-    #[error("alias `{0}` would show itself")]
+    /// A region that would be seen through itself.
+    #[error("region `{0}` would show itself")]
     Cycle(String),
     /// The region cannot be made.
-    #[error("{0}")]
-    Refused(#[source] MemoryError),
+    #[error(transparent)]
+    Refused(MemoryError),
 }
 
 impl ImportError {
     pub(super) fn new(file: &str, line: usize, mistake: Mistake) -> Self {
-        Self { file: file.to_owned(), line, mistake }
+        Self { file: file.to_owned(), line, mistake: Box::new(mistake) }
     }
 
     /// The file.
@@ -82,7 +82,6 @@ impl fmt::Display for ImportError {
 
 impl std::error::Error for ImportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // the message of `Refused` is that of its source, which is named by what comes below it
-        std::error::Error::source(&self.mistake).and_then(std::error::Error::source)
+        self.mistake.source()
     }
 }

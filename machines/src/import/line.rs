@@ -120,6 +120,10 @@ pub(super) struct Marks {
     pub offset: u64,
 }
 
+/// How often a name is read anew: more often than a name of sense can be meant in different ways, and not as often
+/// as a line of megabytes would have it.
+const READINGS: usize = 16;
+
 /// A name with the marks behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Named<'a> {
@@ -151,7 +155,7 @@ impl<'a> Named<'a> {
     /// All names that the text can be meant to say, the longest first.
     pub(super) fn readings(rest: &'a str, flat: bool) -> impl Iterator<Item = Self> {
         let whole = Self { name: rest, marks: Marks::default() };
-        std::iter::successors(Some(whole), move |reading| reading.shorter(flat))
+        std::iter::successors(Some(whole), move |reading| reading.shorter(flat)).take(READINGS)
     }
 
     fn shorter(self, flat: bool) -> Option<Self> {
@@ -198,14 +202,13 @@ impl<'a> AliasName<'a> {
 
     /// The name and target. Both may hold ` @`: the first split for which `known` knows the target is taken.
     pub(super) fn split(self, known: impl Fn(&str) -> bool) -> (&'a str, &'a str) {
-        // a real line has one or two places to split at; no line is worth more than a few tries
         let splits = || {
             self.names.match_indices(" @").map(|(at, mark)| {
                 let (name, target) = self.names.split_at_checked(at).unwrap_or((self.names, ""));
                 (name, target.strip_prefix(mark).unwrap_or(target))
             })
         };
-        let found = splits().take(16).find(|(_, target)| known(target));
+        let found = splits().take(READINGS).find(|(_, target)| known(target));
         found.or_else(|| self.names.rsplit_once(" @")).unwrap_or((self.names, ""))
     }
 }
