@@ -201,16 +201,16 @@ impl CommitSink for SystemInner {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let spaces = self.live_spaces();
         let fresh = self.render_touched(tree, touched, &spaces);
-        let replaced: Vec<_> = fresh.into_iter().map(|(space, view)| (space.publish(view), space)).collect();
-        for (old, space) in replaced {
+        let replaced: Vec<_> = fresh.into_iter().map(|(space, view)| space.publish(view)).collect();
+        for old in replaced {
             let in_use = |space: &Arc<AddressSpace>| Arc::ptr_eq(&*space.published().load(), &old);
             if !Arc::ptr_eq(&old, &self.empty) && !spaces.iter().any(in_use) {
                 self.reclaim.retire_view(old);
             }
-            if forced {
-                // a device goes: whoever is still on the old map keeps it alive
-                space.kick_laggards();
-            }
+        }
+        if forced {
+            // a device goes: whoever is still on an old map, of this commit or one before, may keep it alive
+            spaces.iter().for_each(|space| space.kick_laggards());
         }
         // the last reference to a space must not be dropped under the writers' lock
         self.reclaim.retire(Box::new(spaces));
