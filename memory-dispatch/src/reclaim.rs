@@ -44,6 +44,16 @@ impl Reclaim {
         }
     }
 
+    /// Runs where destructors may run. Elsewhere (a commit of a device, inside its own callback) somebody has to be told:
+    /// a guest that switches banks all day must not fill the list.
+    pub(crate) fn settle(&self, memory: &Memory) {
+        if chain::is_idle() {
+            self.run(memory);
+        } else {
+            self.signal();
+        }
+    }
+
     /// Drops what nobody uses any more, if this thread is where destructors may run. Returns how many replaced views
     /// are still in use.
     pub(crate) fn run(&self, memory: &Memory) -> usize {

@@ -132,7 +132,7 @@ impl SystemInner {
         self.by_id.remove(&id);
         self.lock_spaces().retain(|space| space.strong_count() > 0);
         self.reclaim.retire(Box::new(view));
-        self.reclaim.run(&self.memory);
+        self.reclaim.settle(&self.memory);
     }
 
     /// The regions that show one of `touched`, themselves included.
@@ -218,7 +218,7 @@ impl CommitSink for SystemInner {
     }
 
     fn settle(&self) {
-        self.reclaim.run(&self.memory);
+        self.reclaim.settle(&self.memory);
     }
 
     fn retire(&self, owner: Box<dyn Any + Send>) {
