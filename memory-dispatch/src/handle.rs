@@ -1,6 +1,7 @@
 //! A vCPU thread's way into an address space.
 
 use crate::access::{Access, Found, page};
+use crate::chain;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, ArcSwap, AtomicU64, Cache, Ordering};
 use memory_core::{BusFault, HostPage, TxAttrs, Width};
@@ -109,8 +110,9 @@ impl VcpuHandle {
         &mut self,
         address: u64,
         attrs: TxAttrs,
-        run: impl FnOnce(&Access<'_>, Option<Found<'_>>) -> R,
-    ) -> R {
+        run: impl FnOnce(&Access<'_>, Option<Found<'_>>) -> Result<R, BusFault>,
+    ) -> Result<R, BusFault> {
+        chain::check_unlocked()?;
         let space = &self.space;
         let cache = self.cache.get_or_insert_with(|| Cache::new(Publisher(space.clone())));
         let view = cache.load();
@@ -150,7 +152,11 @@ impl VcpuHandle {
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn read(&mut self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Result<(), BusFault> {
-        self.access(address, attrs, |access, _| access.read(address, bytes))
+        let result = self.access(address, attrs, |access, _| Ok(access.read(address, bytes)));
+        result.unwrap_or_else(|fault| {
+            bytes.fill(0);
+            Err(fault)
+        })
     }
 
     /// As [`AddressSpace::write`].
@@ -178,7 +184,8 @@ impl VcpuHandle {
 
     /// As [`AddressSpace::page`].
     pub fn page(&mut self, address: u64, write: bool) -> Option<HostPage> {
-        self.access(address, TxAttrs::default(), |_, found| page(found?, address, write))
+        let page = |found: Option<Found<'_>>| page(found?, address, write);
+        self.access(address, TxAttrs::default(), |_, found| Ok(page(found))).ok().flatten()
     }
 }
 

@@ -15,7 +15,7 @@ fn two_registers_that_change_in_one_transaction_change_together() {
     let firsts = [0x11u8, 0x22, 0x33, 0x44];
     let regions = firsts.map(|first| {
         let device = Recorder::new(ByteOrder::Little, first);
-        let rules = AccessRules::new().implements(Width::W1..=Width::W4);
+        let rules = AccessRules::new().valid(Width::W1..=Width::W1);
         let region = board.memory().mmio("reg", 1u64, rules, device).build().unwrap();
         board.keep(region)
     });
