@@ -60,7 +60,11 @@ impl Reclaim {
         if !chain::is_idle() || memory.is_inside_transaction() {
             return self.views.lock().unwrap_or_else(PoisonError::into_inner).len();
         }
-        let replaced = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut replaced = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
+        // a view that is retired while another thread is here may be listed twice, and two entries would hold each other
+        // for ever
+        replaced.sort_unstable_by_key(Arc::as_ptr);
+        replaced.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let (mut dead, mut used) = (Vec::new(), Vec::new());
         for view in replaced {
             match Arc::try_unwrap(view) {
@@ -77,5 +81,22 @@ impl Reclaim {
             drop(last);
         }
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_that_is_listed_twice_is_let_go_of() {
+        let memory = Memory::new();
+        let reclaim = Reclaim::default();
+        let view = Arc::new(View::empty(1));
+        let weak = Arc::downgrade(&view);
+        reclaim.views.lock().unwrap().extend([view.clone(), view.clone()]);
+        assert_eq!(reclaim.run(&memory), 1, "in use, and counted once");
+        drop(view);
+        assert_eq!((reclaim.run(&memory), weak.strong_count()), (0, 0));
     }
 }
