@@ -480,3 +480,35 @@ fn devices_that_come_and_go_under_running_threads_are_dropped_once_each() {
     assert_eq!(board.system.reclaim(), 0);
     assert!(all.iter().all(|plugged| plugged.drops() == 1));
 }
+
+#[test]
+fn a_handle_that_took_up_the_old_map_while_it_was_replaced_is_kicked() {
+    const ROUNDS: usize = 2_000;
+    let board = board();
+    let (mut vcpu, kicks) = kicked(&board);
+    let meet = std::sync::Barrier::new(2);
+    let untold = AtomicUsize::new(0);
+    let (meet, kicks, untold) = (&meet, &kicks, &untold);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in 0..ROUNDS {
+                vcpu.park();
+                kicks.store(0, Ordering::SeqCst);
+                meet.wait();
+                let on_old_map = load(&mut vcpu) == Ok(7);
+                meet.wait();
+                let kicked = kicks.load(Ordering::SeqCst) > 0;
+                if on_old_map && !kicked {
+                    untold.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        for _ in 0..ROUNDS {
+            let plugged = plug(board.memory(), &board.root, Deed::Nothing);
+            meet.wait();
+            plugged.unplug();
+            meet.wait();
+        }
+    });
+    assert_eq!(untold.load(Ordering::SeqCst), 0, "nobody told the handle to let go");
+}
