@@ -27,7 +27,8 @@ pub trait CommitSink: Send + Sync {
     /// Called at each outermost commit, with the writers' lock held. `touched` are the regions whose attributes
     /// or mapping may have changed, with the old and new parents of those that moved.
     ///
-    /// With `forced` something has been removed for good and the commit cannot be refused.
+    /// With `forced` something has been removed for good and the commit cannot be refused; `touched` may be empty
+    /// then, if what is removed was not visible any more.
     ///
     /// # Errors
     /// A refusal: nothing must be published then, and the tree is rolled back.
@@ -416,7 +417,8 @@ impl Memory {
             }
         }
         let sink = self.sink();
-        if !state.touched().is_empty()
+        // a device that was off the map already goes all the same: whoever is still on an old map has to hear of it
+        if (!state.touched().is_empty() || !owners.is_empty())
             && let Some(sink) = &sink
             && let Err(error) = sink.commit(&state.tree, state.touched(), true)
         {
@@ -425,7 +427,10 @@ impl Memory {
         let buried: Vec<Node> = regions.into_iter().filter_map(|id| state.bury(id)).collect();
         state.settle();
         drop(work);
-        drop(buried);
+        // a region may have held its callbacks or its host memory alone, so it is retired as an owner is
+        if !buried.is_empty() {
+            owners.push(Box::new(buried));
+        }
         for owner in owners {
             match &sink {
                 Some(sink) => sink.retire(owner),

@@ -64,6 +64,7 @@ pub fn is_idle() -> bool {
 }
 
 /// Refuses dispatch while this thread holds the lock of an adapter.
+#[inline]
 pub(crate) fn check_unlocked() -> Result<(), BusFault> {
     CHAIN.with(|chain| if chain.locks.get() == 0 { Ok(()) } else { Err(BusFault::ACCESS) })
 }

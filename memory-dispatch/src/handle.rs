@@ -1,8 +1,9 @@
 //! A vCPU thread's way into an address space.
 
 use crate::access::{Access, Found, page};
+use crate::chain;
 use crate::space::AddressSpace;
-use crate::sync::{Arc, ArcSwap, AtomicU64, Cache, Ordering};
+use crate::sync::{Arc, ArcSwap, AtomicU64, Cache, Ordering, fence};
 use memory_core::{BusFault, HostPage, TxAttrs, Width};
 use memory_flatview::{FlatRange, Position, View};
 use std::fmt;
@@ -11,9 +12,12 @@ use std::ops::Deref;
 /// Sets of the table; each has two ways.
 const SETS: usize = 256;
 
+/// No generation: the handle is about to take up some view.
+const LOOKING: u64 = u64::MAX;
+
 /// What other threads may know of a handle.
 pub(crate) struct HandleShared {
-    /// Generation of the view that the handle is on, 0 while it is parked.
+    /// Generation of the view that the handle is on, 0 while it is parked, [`LOOKING`] while it takes up a view.
     on: AtomicU64,
     kick: Box<dyn Fn() + Send + Sync>,
 }
@@ -25,6 +29,8 @@ impl HandleShared {
 
     /// Kicks the handle unless it is parked or on the view of `generation`.
     pub(crate) fn kick_unless_on(&self, generation: u64) {
+        // after publishing, before looking: either this sees that a handle takes up a view, or it takes up the new one
+        fence(Ordering::SeqCst);
         let on = self.on.load(Ordering::SeqCst);
         if on != 0 && on != generation {
             (self.kick)();
@@ -109,10 +115,17 @@ impl VcpuHandle {
         &mut self,
         address: u64,
         attrs: TxAttrs,
-        run: impl FnOnce(&Access<'_>, Option<Found<'_>>) -> R,
-    ) -> R {
+        run: impl FnOnce(&Access<'_>, Option<Found<'_>>) -> Result<R, BusFault>,
+    ) -> Result<R, BusFault> {
+        chain::check_unlocked()?;
         let space = &self.space;
-        let cache = self.cache.get_or_insert_with(|| Cache::new(Publisher(space.clone())));
+        let shared = &self.shared;
+        let cache = self.cache.get_or_insert_with(|| {
+            // said before the view is loaded: a commit in between would take the handle for parked, and not kick it
+            shared.on.store(LOOKING, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            Cache::new(Publisher(space.clone()))
+        });
         let view = cache.load();
         let generation = view.generation();
         if generation != self.on {
@@ -150,7 +163,11 @@ impl VcpuHandle {
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn read(&mut self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Result<(), BusFault> {
-        self.access(address, attrs, |access, _| access.read(address, bytes))
+        let result = self.access(address, attrs, |access, _| Ok(access.read(address, bytes)));
+        result.unwrap_or_else(|fault| {
+            bytes.fill(0);
+            Err(fault)
+        })
     }
 
     /// As [`AddressSpace::write`].
@@ -178,7 +195,8 @@ impl VcpuHandle {
 
     /// As [`AddressSpace::page`].
     pub fn page(&mut self, address: u64, write: bool) -> Option<HostPage> {
-        self.access(address, TxAttrs::default(), |_, found| page(found?, address, write))
+        let page = |found: Option<Found<'_>>| page(found?, address, write);
+        self.access(address, TxAttrs::default(), |_, found| Ok(page(found))).ok().flatten()
     }
 }
 

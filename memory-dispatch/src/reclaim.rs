@@ -54,13 +54,27 @@ impl Reclaim {
         }
     }
 
+    /// Runs where destructors may run. Elsewhere (a commit of a device, inside its own callback) somebody has to be told:
+    /// a guest that switches banks all day must not fill the list.
+    pub(crate) fn settle(&self, memory: &Memory) {
+        if chain::is_idle() {
+            self.run(memory);
+        } else {
+            self.signal();
+        }
+    }
+
     /// Drops what nobody uses any more, if this thread is where destructors may run. Returns how many replaced views
     /// are still in use.
     pub(crate) fn run(&self, memory: &Memory) -> usize {
         if !chain::is_idle() || memory.is_inside_transaction() {
             return self.views.lock().unwrap_or_else(PoisonError::into_inner).len();
         }
-        let replaced = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut replaced = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
+        // a view that is retired while another thread is here may be listed twice, and two entries would hold each other
+        // for ever
+        replaced.sort_unstable_by_key(Arc::as_ptr);
+        replaced.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let (mut dead, mut used) = (Vec::new(), Vec::new());
         fence(Ordering::SeqCst);
         for view in replaced {
@@ -80,5 +94,22 @@ impl Reclaim {
             drop(last);
         }
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_that_is_listed_twice_is_let_go_of() {
+        let memory = Memory::new();
+        let reclaim = Reclaim::default();
+        let view = Arc::new(View::empty(1));
+        let weak = Arc::downgrade(&view);
+        reclaim.views.lock().unwrap().extend([view.clone(), view.clone()]);
+        assert_eq!(reclaim.run(&memory), 1, "in use, and counted once");
+        drop(view);
+        assert_eq!((reclaim.run(&memory), weak.strong_count()), (0, 0));
     }
 }

@@ -7,5 +7,6 @@ pub use std::sync::{Arc, Weak};
 pub(crate) use std::sync::{
     Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicU64, Ordering, fence},
 };
 pub(crate) use std::thread_local;

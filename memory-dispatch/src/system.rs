@@ -131,8 +131,21 @@ impl SystemInner {
     pub(crate) fn forget(&self, id: SpaceId, view: Arc<View>) {
         self.by_id.remove(&id);
         self.lock_spaces().retain(|space| space.strong_count() > 0);
-        self.reclaim.retire(Box::new(view));
-        self.reclaim.run(&self.memory);
+        let spaces = self.live_spaces();
+        if self.is_published(&view, &spaces) {
+            self.reclaim.retire(Box::new(view));
+        } else {
+            // a handle of another space that shared it may still be on it, and must not be the last
+            self.reclaim.retire_view(view);
+        }
+        drop(spaces);
+        self.reclaim.settle(&self.memory);
+    }
+
+    /// Whether somebody will yet replace the view and retire it then; the empty one is never retired.
+    fn is_published(&self, view: &Arc<View>, spaces: &[Arc<AddressSpace>]) -> bool {
+        let by = |space: &Arc<AddressSpace>| Arc::ptr_eq(&*space.published().load(), view);
+        Arc::ptr_eq(view, &self.empty) || spaces.iter().any(by)
     }
 
     /// The regions that show one of `touched`, themselves included.
@@ -201,16 +214,15 @@ impl CommitSink for SystemInner {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let spaces = self.live_spaces();
         let fresh = self.render_touched(tree, touched, &spaces);
-        let replaced: Vec<_> = fresh.into_iter().map(|(space, view)| (space.publish(view), space)).collect();
-        for (old, space) in replaced {
-            let in_use = |space: &Arc<AddressSpace>| Arc::ptr_eq(&*space.published().load(), &old);
-            if !Arc::ptr_eq(&old, &self.empty) && !spaces.iter().any(in_use) {
+        let replaced: Vec<_> = fresh.into_iter().map(|(space, view)| space.publish(view)).collect();
+        for old in replaced {
+            if !self.is_published(&old, &spaces) {
                 self.reclaim.retire_view(old);
             }
-            if forced {
-                // a device goes: whoever is still on the old map keeps it alive
-                space.kick_laggards();
-            }
+        }
+        if forced {
+            // a device goes: whoever is still on an old map, of this commit or one before, may keep it alive
+            spaces.iter().for_each(|space| space.kick_laggards());
         }
         // the last reference to a space must not be dropped under the writers' lock
         self.reclaim.retire(Box::new(spaces));
@@ -218,7 +230,7 @@ impl CommitSink for SystemInner {
     }
 
     fn settle(&self) {
-        self.reclaim.run(&self.memory);
+        self.reclaim.settle(&self.memory);
     }
 
     fn retire(&self, owner: Box<dyn Any + Send>) {
