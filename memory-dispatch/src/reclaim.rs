@@ -47,7 +47,7 @@ impl Reclaim {
     /// it and then looks at `pending`. The fences between make sure that not both of them miss the other.
     pub(crate) fn signal(&self) {
         fence(Ordering::SeqCst);
-        if self.pending.load(Ordering::Relaxed) > 0
+        if (self.pending.load(Ordering::Relaxed) > 0 || !self.rest.is_empty())
             && let Some(notify) = self.notify.get()
         {
             notify();

@@ -7,6 +7,5 @@ pub use std::sync::{Arc, Weak};
 pub(crate) use std::sync::{
     Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicU64, AtomicUsize, Ordering, fence},
-    atomic::{AtomicU64, Ordering, fence},
 };
 pub(crate) use std::thread_local;

@@ -1,4 +1,3 @@
-
 use super::*;
 use Width::{W1, W2, W4, W8};
 use memory_core::AccessRules;
