@@ -19,14 +19,14 @@ use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig};
 use std::collections::HashMap;
 
 impl Machine {
-    /// Builds the machine that `spec` says, with what `host` offers (its number of harts and its timebase are taken from
-    /// the specification). Nothing is left of a machine that cannot be built.
+    /// Builds the machine that `spec` says, with what `host` offers (number of harts, timebase and base folder are
+    /// those of the specification). Nothing is left of a machine that cannot be built.
     ///
     /// # Errors
     /// What is wrong, with its place in the file.
     pub fn build(spec: MachineSpec, host: Host) -> Result<Self, FileError> {
         let (harts, timebase) = spec.cpu.as_ref().map_or((1, host.timebase), |cpu| (cpu.harts, cpu.timebase));
-        let host = Host { harts, timebase, ..host };
+        let host = Host { harts, timebase, base: spec.resolve(""), ..host };
         let mut build =
             Build { spec: &spec, system: MemorySystem::new(), regions: Vec::new(), devices: Vec::new() };
         build.declare_backed()?;

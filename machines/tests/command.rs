@@ -75,7 +75,7 @@ fn mistakes_in_machine_files_are_told_with_their_place() {
     let device = |rest: &str| format!("[[device]]\ntype = \"uart16550\"\nname = \"uart0\"\n{rest}\n");
     let cases: [(String, &[&str]); 14] = [
         (region("a", "ram", "size = 16\nprioirty = 1"), &["board.toml:14:1", "prioirty", "priority"]),
-        (region("a", "rma", "size = 16"), &["board.toml:11:8", "rma", "ram"]),
+        (region("a", "rma", "size = 16"), &["board.toml:12:8", "rma", "ram"]),
         (region("a", "ram", "size = 16\ninto = \"sytem\""), &["sytem", "system"]),
         (
             ram("a", "0x1000") + &ram("b", "0x2000"),

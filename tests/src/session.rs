@@ -79,7 +79,8 @@ impl Session {
     /// Sends a command line to U-Boot and returns what it prints up to the next prompt.
     pub fn command(&self, line: &str) -> String {
         self.send(&format!("{line}\n"));
-        self.expect("=> ")
+        // at a line's start: `crc32` prints an arrow, too
+        self.expect("\n=> ")
     }
 
     /// Everything that was printed so far.

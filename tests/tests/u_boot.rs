@@ -28,7 +28,7 @@ fn request(test: &str) -> Option<BootRequest> {
 fn prompt(session: &Session) {
     session.expect("Hit any key to stop autoboot");
     session.send("\n");
-    session.expect("=> ");
+    session.expect("\n=> ");
 }
 
 #[test]

@@ -17,7 +17,21 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 /// Every type that a program which links `devices` has.
-const TYPES: &[&str] = &["dma-test", "dma-test-locked", "pc-memory-controller"];
+const TYPES: &[&str] = &[
+    "cfi-flash",
+    "dma-test",
+    "dma-test-locked",
+    "fw-cfg-mmio",
+    "goldfish-rtc",
+    "pc-memory-controller",
+    "riscv-aclint-mswi",
+    "riscv-aclint-mtimer",
+    "riscv-aclint-sswi",
+    "riscv-clint",
+    "riscv-plic",
+    "sifive-test",
+    "uart16550",
+];
 
 /// Accesses of a guest that does anything at all, per device.
 const ACCESSES: u64 = 20_000;
