@@ -122,14 +122,11 @@ pub(super) struct Cycle {
     pub(super) value: u64,
     /// Ones where lanes were driven.
     pub(super) mask: u64,
+    /// The cycle as a command: its low 8 bits.
+    pub(super) code: u8,
 }
 
 impl Cycle {
-    /// The low 8 bits.
-    fn code(self) -> u8 {
-        self.value.to_le_bytes()[0]
-    }
-
     /// What is to be programmed: nothing where no lane was driven.
     fn data(self) -> u64 {
         self.value | !self.mask
@@ -201,13 +198,8 @@ impl Chip {
     /// Takes a write cycle.
     pub(super) fn write(&mut self, array: &Array<'_>, cycle: Cycle) -> Result<(), UnknownCommand> {
         let block = array.geometry.block_of(cycle.word);
-        // all but data is told by the low lane; without it the cycle is none
-        let is_data = matches!(self.next, Next::Word | Next::Protection | Next::Data(_));
-        if !is_data && cycle.mask & 0xff == 0 {
-            return Ok(());
-        }
         match std::mem::take(&mut self.next) {
-            Next::Command => return self.command(block, cycle.code()),
+            Next::Command => return self.command(block, cycle.code),
             Next::Word if self.is_locked(array, block) => {
                 self.status |= Status::PROGRAM_ERROR | Status::LOCKED;
             }
@@ -216,12 +208,12 @@ impl Chip {
             Next::Count { block: first } => self.count(array, first, cycle),
             Next::Data(buffer) => self.data(array, buffer, cycle),
             Next::Confirm(buffer) => self.confirm(array, &buffer, cycle),
-            Next::EraseConfirm if cycle.code() != command::CONFIRM => self.wrong_sequence(),
+            Next::EraseConfirm if cycle.code != command::CONFIRM => self.wrong_sequence(),
             Next::EraseConfirm if self.is_locked(array, block) => {
                 self.status |= Status::ERASE_ERROR | Status::LOCKED;
             }
             Next::EraseConfirm => array.erase(block),
-            Next::Lock => self.lock(block, cycle.code()),
+            Next::Lock => self.lock(block, cycle.code),
         }
         Ok(())
     }
@@ -257,7 +249,7 @@ impl Chip {
 
     fn count(&mut self, array: &Array<'_>, block: u64, cycle: Cycle) {
         let most = (1 << BUFFER_LOG2) / array.geometry.chip_width().len();
-        let count = usize::try_from(cycle.value).unwrap_or(usize::MAX).saturating_add(1);
+        let count = usize::from(cycle.code) + 1;
         if array.geometry.block_of(cycle.word) != block || count > most {
             return self.wrong_sequence();
         }
@@ -275,7 +267,7 @@ impl Chip {
 
     fn confirm(&mut self, array: &Array<'_>, buffer: &Buffer, cycle: Cycle) {
         let geometry = array.geometry;
-        if cycle.code() != command::CONFIRM || geometry.block_of(cycle.word) != buffer.block {
+        if cycle.code != command::CONFIRM || geometry.block_of(cycle.word) != buffer.block {
             return self.wrong_sequence();
         }
         if self.is_locked(array, buffer.block) {

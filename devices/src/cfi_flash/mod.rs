@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 
 /// NOR flash that answers the CFI query (JESD68.01) and takes command set 0x0001, as Intel's StrataFlash does.
 ///
-/// A bank has `bank-width / device-width` chips side by side, each with a state of its own; software that drives all lanes
-/// drives all alike. The region `flash` is a ROM device: while all chips read as arrays, reads go to host memory and the
+/// A bank has `bank-width / device-width` chips side by side, each with a state of its own. A command on all lanes tells
+/// each chip what is on its lanes; one on fewer lanes tells all chips the same, as QEMU's flash does, since U-Boot uses it
+/// so. Data is programmed on the lanes that are driven. The region `flash` is a ROM device: while all chips read as arrays, reads go to host memory and the
 /// device sees writes only; otherwise it answers both. Operations take no time, so the status is always ready.
 ///
 /// With a `file` the content is the file's, and what the guest programs is in the file at once; it is not part of the
@@ -132,9 +133,8 @@ impl CfiFlash {
         Ok(memory)
     }
 
-    /// The cells of the chips whose lanes an access of `width` bytes at `offset` drives, with the chips' lanes of `mask`,
-    /// which are not all 0.
-    fn driven(
+    /// The cells of all chips, each with the lanes of it that an access of `width` bytes at `offset` drives.
+    fn lanes(
         wiring: &Wiring,
         read_only: bool,
         offset: u64,
@@ -142,10 +142,10 @@ impl CfiFlash {
     ) -> impl Iterator<Item = (Array<'_>, u64)> {
         let geometry = wiring.geometry;
         let lanes = width.mask() << geometry.lane(offset);
-        (0..geometry.chips()).filter_map(move |chip| {
+        (0..geometry.chips()).map(move |chip| {
             let mask = lanes >> geometry.chip_lane(chip) & geometry.chip_width().mask();
             let (memory, query) = (&*wiring.memory, &wiring.query[..]);
-            (mask != 0).then_some((Array { memory, geometry, chip, read_only, query }, mask))
+            (Array { memory, geometry, chip, read_only, query }, mask)
         })
     }
 
@@ -154,7 +154,8 @@ impl CfiFlash {
         let geometry = wiring.geometry;
         let state = self.lock();
         let word = geometry.word(offset);
-        let answers = Self::driven(wiring, self.read_only, offset, width).filter_map(|(array, _)| {
+        let driven = Self::lanes(wiring, self.read_only, offset, width).filter(|(_, mask)| *mask != 0);
+        let answers = driven.filter_map(|(array, _)| {
             let chip = state.chips.get(usize::try_from(array.chip).ok()?)?;
             Some(chip.read(&array, word) << geometry.chip_lane(array.chip))
         });
@@ -168,11 +169,15 @@ impl CfiFlash {
         let bus = (value & width.mask()) << geometry.lane(offset);
         let mut state = self.lock();
         let before = state.reads_array();
-        for (array, mask) in Self::driven(wiring, self.read_only, offset, width) {
+        // software that takes the bank for one narrow chip tells all of them what it tells one: the bank is one flash,
+        // as QEMU's is, whose firmware does so
+        let told = (width < geometry.bank_width()).then(|| value.to_le_bytes()[0]);
+        for (array, mask) in Self::lanes(wiring, self.read_only, offset, width) {
             let index = usize::try_from(array.chip).ok();
             let Some(chip) = index.and_then(|index| state.chips.get_mut(index)) else { continue };
             let value = bus >> geometry.chip_lane(array.chip) & mask;
-            let cycle = Cycle { word: geometry.word(offset), value, mask };
+            let code = told.unwrap_or(value.to_le_bytes()[0]);
+            let cycle = Cycle { word: geometry.word(offset), value, mask, code };
             if let Err(unknown) = chip.write(&array, cycle)
                 && !self.logged.swap(true, Ordering::Relaxed)
             {

@@ -352,21 +352,19 @@ fn threads_that_switch_modes_at_once_leave_the_mode_that_came_last() {
 }
 
 #[test]
-fn narrow_accesses_reach_the_chips_whose_lanes_they_drive() {
+fn narrow_commands_are_for_all_chips_and_narrow_data_for_its_lanes() {
     let board = Board::new();
     let flash = Flash::new(&board);
     let store = |offset: u64, width, value| board.store(flash.at(offset), width, value).unwrap();
     let load = |offset: u64, width| board.load(flash.at(offset), width).unwrap();
-    // the upper chip alone is asked for its status
+    // asked through the upper chip's lanes, both give their status
     store(2, Width::W2, 0x70);
-    assert_eq!(flash.load(0), 0x0080_ffff);
-    assert_eq!([0, 1, 2, 3].map(|lane| load(lane, Width::W1)), [0xff, 0xff, 0x80, 0]);
-    assert_eq!(load(0, Width::W8), 0x0080_ffff_0080_ffff);
-    // a command on a chip's high byte is none
-    store(1, Width::W1, 0x90);
-    assert_eq!(load(0, Width::W2), 0xffff);
-    store(2, Width::W1, 0xff);
-    // a byte is programmed into a word of 16 bits
+    assert_eq!(flash.load(0), 0x0080_0080);
+    assert_eq!([0, 1, 2, 3].map(|lane| load(lane, Width::W1)), [0x80, 0, 0x80, 0]);
+    assert_eq!(load(0, Width::W8), 0x0080_0080_0080_0080);
+    store(1, Width::W1, 0xff);
+    assert_eq!(flash.load(0), 0xffff_ffff);
+    // a byte is programmed, and the other lanes of both chips keep what they have
     store(8, Width::W2, 0x40);
     store(9, Width::W1, 0x12);
     store(8, Width::W2, 0xff);
@@ -375,6 +373,28 @@ fn narrow_accesses_reach_the_chips_whose_lanes_they_drive() {
     flash.command(16, 0x40);
     store(16, Width::W8, 0x00ff_00ff_aaaa_5555);
     assert_eq!((flash.load(16), flash.load(20)), (0xaaaa_5555, 0xffff_ffff));
+}
+
+/// U-Boot takes the bank for one chip of 16 bits, and uses only the lower lanes for commands.
+#[test]
+fn software_that_drives_half_the_lanes_erases_and_programs_the_whole_bank() {
+    let board = Board::new();
+    let flash = Flash::new(&board);
+    let store = |offset: u64, value| board.store(flash.at(offset), Width::W2, value).unwrap();
+    let load = |offset: u64| board.load(flash.at(offset), Width::W2).unwrap();
+    store(0, 0xe8);
+    store(0, 3);
+    for (offset, word) in [(0, 0x1111), (2, 0x2222), (4, 0x3333), (6, 0x4444)] {
+        store(offset, word);
+    }
+    store(0, 0xd0);
+    assert_eq!(load(0) & 0xff, 0x80);
+    store(0, 0xff);
+    assert_eq!([flash.load(0), flash.load(4)], [0x2222_1111, 0x4444_3333]);
+    store(0, 0x20);
+    store(0, 0xd0);
+    store(0, 0xff);
+    assert_eq!([flash.load(0), flash.load(4)], [0xffff_ffff; 2]);
 }
 
 #[test]
