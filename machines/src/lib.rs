@@ -1,6 +1,6 @@
 //! Machines: read from files, composed of devices, run.
 //!
-//! A machine file ([`file`]) says what a board is made of. [`Machine::build`](machine::Machine::build) makes its regions
+//! A machine file ([`mod@file`]) says what a board is made of. [`Machine::build`](machine::Machine::build) makes its regions
 //! and devices and maps them in one transaction; [`runner`] runs it on the embedded RV64 CPU ([`rv64`]). The command
 //! `flatland` is this crate's program.
 //!

@@ -1,5 +1,13 @@
 //! The `flatland` command as people and scripts meet it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy exempts test functions, not the functions that they share"
+)]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

@@ -195,13 +195,13 @@ fn a_buffer_is_programmed_when_it_is_full_and_confirmed() {
         assert_eq!(flash.answer(0), READY);
         flash.command(SECTOR, words - 1);
         for word in 0..words {
-            flash.store(start + word * bank, word * 0x0001_0003 & flash.width.mask());
+            flash.store(start + word * bank, (word * 0x0001_0003) & flash.width.mask());
         }
         flash.command(SECTOR, 0xd0);
         assert_eq!(flash.status(), READY);
         flash.command(0, 0xff);
         for word in 0..words {
-            assert_eq!(flash.load(start + word * bank), word * 0x0001_0003 & flash.width.mask());
+            assert_eq!(flash.load(start + word * bank), (word * 0x0001_0003) & flash.width.mask());
         }
         assert_eq!(flash.load(start + words * bank), flash.width.mask());
         assert_eq!(flash.load(start - bank), flash.width.mask());

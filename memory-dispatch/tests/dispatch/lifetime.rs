@@ -459,7 +459,7 @@ fn devices_that_come_and_go_under_running_threads_are_dropped_once_each() {
                         other => panic!("{other:?}"),
                     }
                     turn += 1;
-                    if turn % 64 == 0 {
+                    if turn.is_multiple_of(64) {
                         vcpu.park();
                         system.reclaim();
                     }

@@ -1,5 +1,13 @@
 //! Accesses through address spaces and vCPU handles, and what becomes of them while the map changes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy exempts test functions, not the functions that they share"
+)]
+
 mod atomic;
 mod board;
 mod chain;
