@@ -15,7 +15,7 @@ pub struct Property {
 
 /// A type of device. Each device submits one through `inventory`, beside its `typetag` name:
 ///
-/// ```ignore
+/// ```text
 /// inventory::submit! {
 ///     DeviceInfo { tag: "my-device", about: "...", properties: &[...], example: r#"{ "size": 4096 }"# }
 /// }

@@ -159,7 +159,7 @@ fn dumps_agree_or_say_where_they_do_not_or_are_no_dumps() {
 fn maps_are_printed_as_text_and_as_json() {
     let tree = good(&["mtree", "pc-example", "--owner", "--disabled"]);
     assert!(tree.starts_with("address-space: memory\n") && tree.contains("owner:"), "{tree}");
-    let flat = good(&["mtree", "pc-example", "-f", "-d"]);
+    let flat = good(&["mtree", "pc-example", "--dispatch"]);
     assert!(flat.starts_with("FlatView #0\n"), "{flat}");
     for extra in [&["--flat"][..], &[]] {
         let json = good(&[&["mtree", "pc-example", "--json"], extra].concat());

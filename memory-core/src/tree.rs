@@ -9,6 +9,7 @@ use crate::kind::Kind;
 use crate::node::{Flags, Node, Placement, Shows};
 use crate::sync::{Arc, PoisonError};
 use crate::target::Target;
+use std::collections::HashSet;
 
 /// How to take back one change.
 pub(crate) enum Undo {
@@ -179,17 +180,16 @@ impl Tree {
     /// Whether `region` is seen through `from`, over children and aliases, or is `from` itself.
     pub(crate) fn sees(&self, from: RegionId, region: RegionId) -> bool {
         // upwards from `region`: it has one parent and few aliases, while `from` may have many children
-        let mut seen = vec![region];
-        let mut next = 0;
-        while let Some(id) = seen.get(next).copied() {
-            next += 1;
+        let mut seen = HashSet::from([region]);
+        let mut rest = vec![region];
+        while let Some(id) = rest.pop() {
             if id == from {
                 return true;
             }
             let Some(node) = self.get(id) else { continue };
             for up in node.aliases.iter().copied().chain(node.placement.map(|place| place.parent)) {
-                if !seen.contains(&up) {
-                    seen.push(up);
+                if seen.insert(up) {
+                    rest.push(up);
                 }
             }
         }

@@ -14,8 +14,8 @@ pub(crate) struct MtreeArgs {
     /// Print the flat views
     #[arg(long, short = 'f')]
     flat: bool,
-    /// Print how the flat views are laid out for look-up
-    #[arg(long, short = 'd', requires = "flat")]
+    /// Print the flat views, and how they are laid out for look-up
+    #[arg(long, short = 'd')]
     dispatch: bool,
     /// Print who owns each region
     #[arg(long, short = 'o')]
@@ -34,7 +34,7 @@ pub(crate) fn mtree(args: &MtreeArgs) -> anyhow::Result<ExitCode> {
     let machine = args.changes.build(&args.machine)?;
     let options = PrintOptions { owners: args.owner, disabled: args.disabled, dispatch: args.dispatch };
     let spaces = machine.spaces();
-    match (args.flat, args.json) {
+    match (args.flat || args.dispatch, args.json) {
         (true, false) => print(flat_map(machine.memory(), spaces, options)?)?,
         (true, true) => {
             print(format!("{:#}\n", serde_json::to_value(flat_map(machine.memory(), spaces, options)?)?))?
