@@ -14,6 +14,7 @@ pub type Program = fn(&Board, &Slot, &Slot);
 pub fn program(tag: &str) -> Option<Program> {
     match tag {
         "dma-test" | "dma-test-locked" => Some(copy_into),
+        "fw-cfg-mmio" => Some(send_items_into),
         _ => None,
     }
 }
@@ -22,6 +23,7 @@ pub fn program(tag: &str) -> Option<Program> {
 pub fn check(tag: &str) -> Option<Program> {
     match tag {
         "dma-test" | "dma-test-locked" => Some(circle_is_cut),
+        "fw-cfg-mmio" => Some(item_arrives),
         _ => None,
     }
 }
@@ -59,4 +61,36 @@ fn circle_is_cut(board: &Board, one: &Slot, two: &Slot) {
     store(board, one.region("regs") + GO, Width::W4, 1);
     assert_eq!(status(board, one), Status::DONE);
     assert_eq!(status(board, two), Status::DONE | Status::WRITE_FAULT);
+}
+
+/// Has `from` write the item of the signature to the register of `to` that starts DMA, once, and returns the control word
+/// that it leaves.
+fn send_item(board: &Board, from: &Slot, to: &Slot) -> u32 {
+    /// Select an item (number 0, the signature) and read it.
+    const CONTROL: u32 = 0xa;
+    // the low half of the address of a control structure, whose write is what starts
+    let (regs, trigger) = (from.region("regs"), to.region("regs") + 0x14);
+    // each device has a control structure of its own
+    let at = RAM + (regs >> 32 & 0xff_ff00);
+    let mut control = [0; 16];
+    control[..4].copy_from_slice(&CONTROL.to_be_bytes());
+    control[4..8].copy_from_slice(&4u32.to_be_bytes());
+    control[8..].copy_from_slice(&trigger.to_be_bytes());
+    board.space.write(at, &control, TxAttrs::default()).unwrap();
+    store(board, regs + 0x10, Width::W8, at.swap_bytes());
+    let mut left = [0; 4];
+    board.space.read(at, &mut left, TxAttrs::default()).unwrap();
+    u32::from_be_bytes(left)
+}
+
+fn send_items_into(board: &Board, from: &Slot, to: &Slot) {
+    for _ in 0..ROUNDS / 5 {
+        send_item(board, from, to);
+    }
+}
+
+/// The transfer into the other device is done, without an error.
+fn item_arrives(board: &Board, one: &Slot, two: &Slot) {
+    assert_eq!(send_item(board, one, two), 0);
+    assert_eq!(send_item(board, two, one), 0);
 }
