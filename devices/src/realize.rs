@@ -92,6 +92,12 @@ impl<'a> Realize<'a> {
         self.exports.push(Export { name: name.into(), region: region.clone() });
     }
 
+    /// The name of a block of registers in maps: many devices have one called `regs`.
+    fn map_name(&self, export: &str) -> String {
+        let path = self.owner.path();
+        format!("{}.{export}", path.rsplit('/').next().unwrap_or(path))
+    }
+
     /// Makes and exports a block of registers whose callbacks are methods of the device.
     ///
     /// # Errors
@@ -109,7 +115,7 @@ impl<'a> Realize<'a> {
         R: Fn(&D, u64, Width, TxAttrs) -> Result<u64, BusFault> + Copy + Send + Sync + 'static,
         W: Fn(&D, u64, Width, u64, TxAttrs) -> Result<(), BusFault> + Copy + Send + Sync + 'static,
     {
-        let region = self.memory.mmio(name, size, rules, Methods::new(device, read, write));
+        let region = self.memory.mmio(self.map_name(name), size, rules, Methods::new(device, read, write));
         let region = region.owner(&self.owner).build()?;
         self.export(name, &region);
         Ok(region)
@@ -132,8 +138,10 @@ impl<'a> Realize<'a> {
         R: Fn(&D, u64, Width, TxAttrs) -> Result<u64, BusFault> + Copy + Send + Sync + 'static,
         W: Fn(&D, u64, Width, u64, TxAttrs) -> Result<(), BusFault> + Copy + Send + Sync + 'static,
     {
-        let region = self.memory.rom_device(name, block, rules, Methods::new(device, read, write));
-        let region = region.owner(&self.owner).build()?;
+        let identifier = format!("{}/{name}", self.owner.path());
+        let region =
+            self.memory.rom_device(self.map_name(name), block, rules, Methods::new(device, read, write));
+        let region = region.owner(&self.owner).identifier(identifier).build()?;
         self.export(name, &region);
         Ok(region)
     }
