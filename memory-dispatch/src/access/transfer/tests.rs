@@ -1,6 +1,7 @@
 use super::*;
+use crate::sync::Arc;
 use Width::{W1, W2, W4, W8};
-use memory_core::AccessRules;
+use memory_core::{AccessRules, TxAttrs};
 
 struct Nothing;
 

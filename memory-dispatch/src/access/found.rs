@@ -1,0 +1,80 @@
+//! What is found at an address.
+
+use memory_core::{Backing, HostPage, PAGE_SIZE, RamBlock, Target};
+use memory_flatview::{FlatRange, Part, RangeFlags, View};
+
+/// A range that was found at an address.
+pub(crate) struct Found<'a> {
+    pub(crate) range: &'a FlatRange,
+    /// Bytes from the range's start.
+    into: u64,
+}
+
+impl<'a> Found<'a> {
+    #[inline]
+    pub(crate) fn at(view: &'a View, address: u64) -> Option<Self> {
+        Some(Self::inside(view.find(address)?, address))
+    }
+
+    /// `range` is known to hold `address`.
+    #[inline]
+    pub(crate) fn inside(range: &'a FlatRange, address: u64) -> Self {
+        Self { range, into: address.wrapping_sub(range.range().start()) }
+    }
+
+    /// The offset of the address in the region of `part`.
+    #[inline]
+    pub(super) fn offset(&self, part: &Part) -> u64 {
+        part.offset().wrapping_add(self.into)
+    }
+
+    /// The bytes from the address to the end of the range, less one.
+    #[inline]
+    pub(super) fn rest(&self) -> u64 {
+        let range = self.range.range();
+        range.last() - range.start() - self.into
+    }
+
+    pub(super) fn is_romd(&self) -> bool {
+        self.range.flags().contains(RangeFlags::ROMD)
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.range.flags().contains(RangeFlags::READ_ONLY)
+    }
+
+    /// The host memory that reads go to.
+    #[inline]
+    pub(super) fn readable(&self, target: &'a Target) -> Option<&'a RamBlock> {
+        match target.backing() {
+            Backing::Ram(block) | Backing::RamDevice(block) | Backing::Rom(block) => Some(block),
+            Backing::RomDevice(block, _) if self.is_romd() => Some(block),
+            _ => None,
+        }
+    }
+
+    /// The host memory that a guest's writes go to.
+    #[inline]
+    pub(super) fn writable(&self, target: &'a Target) -> Option<&'a RamBlock> {
+        match target.backing() {
+            Backing::Ram(block) | Backing::RamDevice(block) if !self.is_read_only() => Some(block),
+            _ => None,
+        }
+    }
+}
+
+/// The page of host memory at `address`, if all of it is in the range and takes such accesses directly.
+pub(crate) fn page(found: Found<'_>, address: u64, write: bool) -> Option<HostPage> {
+    let part = if write { found.range.write()? } else { found.range.read()? };
+    if !address.is_multiple_of(PAGE_SIZE as u64) || found.rest() < PAGE_SIZE as u64 - 1 {
+        return None;
+    }
+    let target = part.target();
+    let direct = if write { found.writable(target) } else { found.readable(target) };
+    direct?;
+    target.block()?.page(found.offset(part))
+}
+
+pub(super) fn is_memory(target: &Target) -> bool {
+    matches!(target.backing(), Backing::Ram(_) | Backing::RamDevice(_) | Backing::Rom(_))
+}
