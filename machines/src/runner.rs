@@ -145,7 +145,11 @@ impl<'a> Runner<'a> {
             let _stop = StopAll(&lines);
             for (id, hart) in harts.iter_mut().enumerate() {
                 let thread = thread::Builder::new().name(format!("hart {id}"));
-                thread.spawn_scoped(scope, move || hart.run())?;
+                let broken = StopIfPanics(&self.shared);
+                thread.spawn_scoped(scope, move || {
+                    let _broken = broken;
+                    hart.run()
+                })?;
             }
             Ok(self.wait(self.machine.system()))
         })
@@ -165,6 +169,18 @@ impl<'a> Runner<'a> {
                 continue;
             }
             wishes = self.shared.changed.wait(wishes).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A hart that panics, which is a defect of ours, must not leave the others running for ever: the panic goes on where they
+/// are joined.
+struct StopIfPanics<'a>(&'a Shared);
+
+impl Drop for StopIfPanics<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.change(|wishes| wishes.first = Some(Wish::Quit));
         }
     }
 }
