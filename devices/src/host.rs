@@ -20,9 +20,17 @@ pub struct Host {
     pub timebase: u64,
     /// What relative paths are relative to: the folder of the machine file.
     pub base: PathBuf,
+    /// The machine is only looked at and never runs: back ends lead nowhere, and no file is made or changed.
+    pub looking: bool,
 }
 
 impl Host {
+    /// One hart, a timebase of 10 MHz, the present folder, for a machine that runs.
+    pub fn new(clock: Clock, console: Console) -> Self {
+        let (power, base) = (Power::new(), PathBuf::from("."));
+        Self { clock, console, power, harts: 1, timebase: 10_000_000, base, looking: false }
+    }
+
     /// A path of the machine file as the host knows it.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.base.join(path)

@@ -56,14 +56,7 @@ impl Board {
         let (tape, requests, power) = (Tape::default(), Arc::<Mutex<Vec<_>>>::default(), Power::new());
         let seen = requests.clone();
         power.on_request(move |request| seen.lock().unwrap().push(request));
-        let host = Host {
-            clock: Clock::stepped(),
-            console: Console::new(tape.clone()),
-            power,
-            harts: 1,
-            timebase: 10_000_000,
-            base: ".".into(),
-        };
+        let host = Host { power, ..Host::new(Clock::stepped(), Console::new(tape.clone())) };
         let regions = BTreeMap::new();
         Self { system, root, ram, space, host, regions, _ram: region, tape, power: requests }
     }

@@ -5,17 +5,10 @@
 //! `flatland` is this crate's program.
 //!
 //! ```
-//! use devices::{Clock, Console, Host, Power};
+//! use devices::{Clock, Console, Host};
 //! use machines::{catalog, machine::Machine};
 //!
-//! let host = Host {
-//!     clock: Clock::stepped(),
-//!     console: Console::new(std::io::sink()),
-//!     power: Power::new(),
-//!     harts: 1,
-//!     timebase: 10_000_000,
-//!     base: ".".into(),
-//! };
+//! let host = Host::new(Clock::stepped(), Console::new(std::io::sink()));
 //! let machine = Machine::build(catalog::load("bank-switch")?, host)?;
 //! let space = machine.cpu_space().expect("the board has an address space");
 //! assert!(space.with_view(|view| view.len() > 1));

@@ -167,6 +167,20 @@ fn maps_are_printed_as_text_and_as_json() {
     }
 }
 
+/// Looking at a machine must not empty the log of the last run, nor need the other end of a socket.
+#[test]
+fn looking_at_a_machine_touches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("serial.log");
+    std::fs::write(&log, "kept").unwrap();
+    let uart = |name, backend| {
+        format!("[[device]]\ntype = \"uart16550\"\nname = \"{name}\"\nbackend = {{ {backend} }}\n")
+    };
+    let devices = uart("a", "file = \"serial.log\"") + &uart("b", "socket = \"unix:nobody\"");
+    good(&["check", &board(folder.path(), &devices)]);
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "kept");
+}
+
 #[test]
 fn find_tells_who_answers_and_what_is_hidden() {
     let found = good(&["find", "pc-example", "0xa0000"]);

@@ -1,12 +1,11 @@
 //! A scripted session on a machine's console.
 
-use devices::{Clock, Console, Host, Power};
+use devices::{Clock, Console, Host};
 use machines::boot::{BootPlan, BootRequest};
 use machines::file::MachineSpec;
 use machines::machine::Machine;
 use machines::runner::{Control, Runner, Stopped};
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -96,14 +95,7 @@ impl Session {
 pub fn run(spec: MachineSpec, request: &BootRequest, script: impl FnOnce(&Session) + Send) -> Stopped {
     let output = Output::default();
     let console = Console::new(output.clone());
-    let host = Host {
-        clock: Clock::real(),
-        console: console.clone(),
-        power: Power::new(),
-        harts: 1,
-        timebase: 10_000_000,
-        base: Path::new(".").into(),
-    };
+    let host = Host::new(Clock::real(), console.clone());
     let machine = Machine::build(spec, host).unwrap();
     let plan = BootPlan::new(&machine, request).unwrap();
     let runner = Runner::new(&machine);

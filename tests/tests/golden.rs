@@ -1,6 +1,6 @@
 //! The maps that the reference explains its rules with, range by range.
 
-use devices::{Clock, Console, Host, Power};
+use devices::{Clock, Console, Host};
 use machines::catalog;
 use machines::machine::Machine;
 use memory_core::{AccessRules, AddrRange, BusFault, Memory, Mmio, Region, Size, TxAttrs, Width};
@@ -93,14 +93,7 @@ fn worked_example_shows_a_container_with_callbacks_between_its_children() {
 }
 
 fn pc() -> Machine {
-    let host = Host {
-        clock: Clock::stepped(),
-        console: Console::new(std::io::sink()),
-        power: Power::new(),
-        harts: 1,
-        timebase: 10_000_000,
-        base: ".".into(),
-    };
+    let host = Host::new(Clock::stepped(), Console::new(std::io::sink()));
     Machine::build(catalog::load("pc-example").unwrap(), host).unwrap()
 }
 

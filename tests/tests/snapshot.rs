@@ -1,21 +1,14 @@
 //! A snapshot is a machine file with state in it: building it is restoring.
 
 use devices::pc_memory_controller::registers::{BANK_LOW, CONTROL};
-use devices::{Clock, Console, Host, Power};
+use devices::{Clock, Console, Host};
 use machines::catalog;
 use machines::file::MachineSpec;
 use machines::machine::Machine;
 use memory_core::{TxAttrs, Width};
 
 fn build(spec: MachineSpec) -> Machine {
-    let host = Host {
-        clock: Clock::stepped(),
-        console: Console::new(std::io::sink()),
-        power: Power::new(),
-        harts: 1,
-        timebase: 10_000_000,
-        base: ".".into(),
-    };
+    let host = Host::new(Clock::stepped(), Console::new(std::io::sink()));
     Machine::build(spec, host).unwrap()
 }
 

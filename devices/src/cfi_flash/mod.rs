@@ -99,10 +99,11 @@ impl CfiFlash {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file's content as memory of the guest's.
-    fn map_file(&self, path: &Path) -> Result<Arc<RamBlock>, DeviceError> {
+    /// The file's content as memory of the guest's; a copy if the machine is only looked at.
+    fn map_file(&self, path: &Path, looking: bool) -> Result<Arc<RamBlock>, DeviceError> {
         let failed = |source| DeviceError::File { path: path.to_owned(), source };
-        let file = OpenOptions::new().read(true).write(!self.read_only).open(path).map_err(failed)?;
+        let file =
+            OpenOptions::new().read(true).write(!self.read_only && !looking).open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         if length != self.size {
             let reason = format!(
@@ -113,7 +114,7 @@ impl CfiFlash {
             return Err(DeviceError::Property { property: "file", reason });
         }
         let map: fn(File, u64, u64) -> _ =
-            if self.read_only { RamBlock::private_file } else { RamBlock::shared_file };
+            if self.read_only || looking { RamBlock::private_file } else { RamBlock::shared_file };
         Ok(map(file, 0, self.size)?)
     }
 
@@ -125,7 +126,7 @@ impl CfiFlash {
                 let reason = "a flash with a `file` has its content there, not in its state".to_owned();
                 return Err(DeviceError::Property { property: "state", reason });
             }
-            return self.map_file(&ctx.host().resolve(file));
+            return self.map_file(&ctx.host().resolve(file), ctx.host().looking);
         }
         let memory = RamBlock::anonymous(self.size)?;
         let _ = memory.fill(0, self.size, 0xff);

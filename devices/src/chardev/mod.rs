@@ -51,6 +51,7 @@ impl Backend {
     pub fn open(&self, host: &Host) -> Result<Arc<dyn Chardev>, DeviceError> {
         Ok(match self {
             Self::None => Arc::new(Unconnected),
+            Self::File(_) | Self::Socket(_) if host.looking => Arc::new(Unconnected),
             Self::Stdio => Arc::new(host.console.clone()),
             Self::File(path) => Arc::new(FileChardev::create(&host.resolve(path))?),
             Self::Socket(address) => Arc::new(SocketChardev::connect(address, host)?),

@@ -1,6 +1,6 @@
 use super::registers::{DST_HIGH, DST_LOW, GO, LEN, MAX_LEN, SRC_HIGH, SRC_LOW, STATUS};
 use super::*;
-use crate::{Clock, Console, Host, Power, Surroundings};
+use crate::{Clock, Console, Host, Surroundings};
 use memory_core::{Plug, RamBlock, Size};
 use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig};
 
@@ -30,14 +30,7 @@ fn restored(device: &str) -> Board {
     let space = system.address_space("memory", &root, SpaceConfig::default()).unwrap();
     let device: Box<dyn Device> = serde_json::from_str(device).unwrap();
     let device: Arc<dyn Device> = device.into();
-    let host = Host {
-        clock: Clock::stepped(),
-        console: Console::new(std::io::sink()),
-        power: Power::new(),
-        harts: 1,
-        timebase: 1,
-        base: ".".into(),
-    };
+    let host = Host::new(Clock::stepped(), Console::new(std::io::sink()));
     let owner = memory.owner("/machine/dma", Arc::downgrade(&device) as _);
     let around = Surroundings { host: &host, dma: &space, region: &|_| None };
     let mut ctx = Realize::new(memory, owner.clone(), around);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Clock, Console, Export, Host, Power, Surroundings};
+use crate::{Clock, Console, Export, Host, Surroundings};
 use memory_core::{Memory, Plug, RegionRef, Size};
 use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig, VcpuHandle};
 use registers::{BANK_HIGH, BANK_LOW, CONTROL, ID, ID_VALUE};
@@ -20,14 +20,7 @@ struct Pc {
 }
 
 fn host() -> Host {
-    Host {
-        clock: Clock::stepped(),
-        console: Console::new(std::io::sink()),
-        power: Power::new(),
-        harts: 1,
-        timebase: 1_000_000,
-        base: ".".into(),
-    }
+    Host::new(Clock::stepped(), Console::new(std::io::sink()))
 }
 
 fn realize(

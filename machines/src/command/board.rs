@@ -1,7 +1,7 @@
 //! The options that name and change a machine.
 
 use clap::Args;
-use devices::{Clock, Console, Host, Power};
+use devices::{Clock, Console, Host};
 use machines::catalog;
 use machines::file::MachineSpec;
 use machines::machine::Machine;
@@ -39,14 +39,10 @@ impl Changes {
         Ok(spec)
     }
 
-    /// That machine, built to be looked at: its console leads nowhere.
+    /// That machine, built to be looked at: nothing that it leads to is touched.
     pub(crate) fn build(&self, machine: &str) -> anyhow::Result<Machine> {
         let spec = self.load(machine)?;
-        Ok(Machine::build(spec, host(Clock::stepped(), Console::new(std::io::sink())))?)
+        let host = Host::new(Clock::stepped(), Console::new(std::io::sink()));
+        Ok(Machine::build(spec, Host { looking: true, ..host })?)
     }
-}
-
-/// A host with this clock and console.
-pub(crate) fn host(clock: Clock, console: Console) -> Host {
-    Host { clock, console, power: Power::new(), harts: 1, timebase: 10_000_000, base: ".".into() }
 }

@@ -1,9 +1,9 @@
 //! `flatland run`.
 
-use super::board::{Changes, host};
+use super::board::Changes;
 use super::terminal::Terminal;
 use clap::Args;
-use devices::{Clock, Console};
+use devices::{Clock, Console, Host};
 use machines::boot::{BootPlan, BootRequest};
 use machines::catalog;
 use machines::machine::Machine;
@@ -31,7 +31,7 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let spec = args.changes.load(args.machine.as_deref().unwrap_or(catalog::DEFAULT))?;
     let console = Console::new(std::io::stdout());
-    let machine = Machine::build(spec, host(Clock::real(), console.clone()))?;
+    let machine = Machine::build(spec, Host::new(Clock::real(), console.clone()))?;
     let request = BootRequest {
         firmware: args.firmware.clone(),
         kernel: args.kernel.clone(),

@@ -2,7 +2,6 @@
 
 use devices::{
     Clock, Console, Device, DeviceError, DeviceInfo, Export, Host, IrqInput, IrqInputs, IrqLine, Output,
-    Power,
 };
 use devices::{Realize, Surroundings};
 use memory_core::{Plug, RamBlock, Region, Size};
@@ -73,12 +72,9 @@ impl Board {
         let space = system.address_space("memory", &root, SpaceConfig::default()).unwrap();
         let folder = TempDir::new().unwrap();
         let host = Host {
-            clock: Clock::stepped(),
-            console: Console::new(std::io::sink()),
-            power: Power::new(),
             harts: 4,
-            timebase: 10_000_000,
             base: folder.path().to_owned(),
+            ..Host::new(Clock::stepped(), Console::new(std::io::sink()))
         };
         Self { system, root, space, host, bus, _ram: ram, _folder: folder }
     }
