@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::console::Console;
+use crate::mtime_offset::MtimeOffset;
 use crate::power::Power;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub struct Host {
     pub timebase: u64,
     /// What relative paths are relative to: the folder of the machine file.
     pub base: PathBuf,
+    /// What the guest has added to its time counter.
+    pub mtime_offset: MtimeOffset,
     /// The machine is only looked at and never runs: back ends lead nowhere, and no file is made or changed.
     pub looking: bool,
 }
@@ -28,7 +31,16 @@ impl Host {
     /// One hart, a timebase of 10 MHz, the present folder, for a machine that runs.
     pub fn new(clock: Clock, console: Console) -> Self {
         let (power, base) = (Power::new(), PathBuf::from("."));
-        Self { clock, console, power, harts: 1, timebase: 10_000_000, base, looking: false }
+        Self {
+            clock,
+            console,
+            power,
+            harts: 1,
+            timebase: 10_000_000,
+            base,
+            mtime_offset: MtimeOffset::default(),
+            looking: false,
+        }
     }
 
     /// A path of the machine file as the host knows it.

@@ -1,6 +1,6 @@
 //! The one place of this crate that names atomics, locks and threads.
 
 pub(crate) use std::sync::Condvar;
-pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 pub(crate) use std::thread;

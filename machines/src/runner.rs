@@ -124,9 +124,10 @@ impl<'a> Runner<'a> {
         };
         let clock = self.machine.host().clock.clone();
         let timebase = self.machine.host().timebase;
+        let offset = self.machine.host().mtime_offset.clone();
         let time: TimeSource = Arc::new(move || {
             let ticks = u128::from(clock.now()) * u128::from(timebase) / 1_000_000_000;
-            ticks as u64
+            (ticks as u64).wrapping_add(offset.get())
         });
         let hart = |(id, lines): (usize, &Arc<HartLines>)| {
             let kicked = lines.clone();

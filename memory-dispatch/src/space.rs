@@ -3,7 +3,7 @@
 use crate::access::{Access, Found};
 use crate::chain;
 use crate::handle::{HandleShared, VcpuHandle};
-use crate::sync::{Arc, ArcSwap, AtomicU64, Mutex, Ordering, PoisonError, Weak};
+use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Mutex, Ordering, PoisonError, Weak};
 use crate::system::SystemInner;
 use memory_core::{BusFault, ByteOrder, HostPage, RegionRef, SpaceId, TxAttrs, Width};
 use memory_flatview::View;
@@ -52,6 +52,9 @@ pub struct AddressSpace {
     root: RegionRef,
     config: SpaceConfig,
     published: ArcSwap<View>,
+    /// Whether a commit has looked at the space. One that was made in a transaction which was taken back has to be looked at
+    /// by the next one. Changed under the writers' lock.
+    rendered: AtomicBool,
     /// Generation of the published view, set after it: what a reader that caches pages compares.
     generation: AtomicU64,
     /// Held to list handles, never while one is kicked.
@@ -70,7 +73,8 @@ impl AddressSpace {
     ) -> Self {
         let generation = AtomicU64::new(view.generation());
         let published = ArcSwap::new(view);
-        Self { id, name, root, config, published, generation, handles: Mutex::default(), system }
+        let rendered = AtomicBool::new(false);
+        Self { id, name, root, config, published, rendered, generation, handles: Mutex::default(), system }
     }
 
     /// The id, by which IOMMUs name the space.
@@ -119,6 +123,11 @@ impl AddressSpace {
         let old = self.published.swap(view);
         self.generation.store(generation, Ordering::Release);
         old
+    }
+
+    /// Notes that a commit looks at the space, and tells whether one did before.
+    pub(crate) fn note_rendered(&self) -> bool {
+        self.rendered.swap(true, Ordering::Relaxed)
     }
 
     fn access<R>(

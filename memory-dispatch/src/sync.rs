@@ -6,6 +6,6 @@ pub(crate) use dashmap::DashMap;
 pub use std::sync::{Arc, Weak};
 pub(crate) use std::sync::{
     Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
 };
 pub(crate) use std::thread_local;

@@ -179,7 +179,10 @@ impl SystemInner {
             }
         }
         let mut fresh = Vec::new();
-        for space in spaces.iter().filter(|space| showing.contains(&space.root().id())) {
+        for space in spaces {
+            if space.note_rendered() && !showing.contains(&space.root().id()) {
+                continue;
+            }
             let old = space.published().load_full();
             let view = match resolve_root(tree, space.root().id()) {
                 None => self.empty.clone(),

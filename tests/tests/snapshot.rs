@@ -41,3 +41,21 @@ fn every_machine_of_the_catalog_is_saved_and_built_again() {
         assert_eq!(restored.snapshot().unwrap().to_toml(), text, "{name}");
     }
 }
+
+/// `mtime` of the board's timer, which the harts' `time` registers show, too.
+const MTIME: u64 = 0x200_bff8;
+
+#[test]
+fn written_time_counter_is_what_harts_see_and_goes_on_after_restoring() {
+    let machine = build(catalog::load("riscv-virt").unwrap());
+    let mtime =
+        |machine: &Machine| machine.cpu_space().unwrap().load(MTIME, Width::W8, TxAttrs::default()).unwrap();
+    machine.host().clock.step(1_000_000);
+    assert_eq!((mtime(&machine), machine.host().mtime_offset.get()), (10_000, 0));
+    machine.cpu_space().unwrap().store(MTIME, Width::W8, 5_000_000, TxAttrs::default()).unwrap();
+    machine.host().clock.step(1_000);
+    assert_eq!((mtime(&machine), machine.host().mtime_offset.get()), (5_000_010, 4_990_000));
+    let text = machine.snapshot().unwrap().to_toml();
+    let restored = build(MachineSpec::from_toml("snapshot.toml", &text).unwrap());
+    assert_eq!((mtime(&restored), restored.host().mtime_offset.get()), (5_000_010, 5_000_010));
+}

@@ -1,5 +1,6 @@
 //! `mtime` and the `mtimecmp` registers.
 
+use crate::MtimeOffset;
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::{Clock, IrqLine, Realize, Timer};
 use memory_core::Width;
@@ -58,7 +59,7 @@ enum Counter {
     /// Not realised yet: the count to start from, that of the clock if there is none.
     Saved(Option<u64>),
     /// `offset` ticks, modulo 2^64, more than the ticks of `timebase` a second that `clock` has seen.
-    Running { clock: Clock, timebase: u64, offset: u64 },
+    Running { clock: Clock, timebase: u64, offset: MtimeOffset },
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -118,7 +119,7 @@ impl State {
         match &self.counter {
             Counter::Saved(mtime) => mtime.unwrap_or_default(),
             Counter::Running { clock, timebase, offset } => {
-                low(ticks(clock.now(), *timebase)).wrapping_add(*offset)
+                low(ticks(clock.now(), *timebase)).wrapping_add(offset.get())
             }
         }
     }
@@ -127,7 +128,7 @@ impl State {
         match &mut self.counter {
             Counter::Saved(mtime) => *mtime = Some(value),
             Counter::Running { clock, timebase, offset } => {
-                *offset = value.wrapping_sub(low(ticks(clock.now(), *timebase)));
+                offset.set(value.wrapping_sub(low(ticks(clock.now(), *timebase))));
             }
         }
     }
@@ -137,7 +138,7 @@ impl State {
     fn compare(&self, mtimecmp: u64) -> (bool, Option<u64>) {
         let Counter::Running { clock, timebase, offset } = &self.counter else { return (false, None) };
         let now = ticks(clock.now(), *timebase);
-        let mtime = low(now).wrapping_add(*offset);
+        let mtime = low(now).wrapping_add(offset.get());
         let level = mtime >= mtimecmp;
         let target = if level { 1 << 64 } else { u128::from(mtimecmp) };
         let nanos = (now + target - u128::from(mtime)).checked_mul(NANOS_PER_SECOND);
@@ -158,13 +159,14 @@ impl Mtime {
     ) {
         let host = ctx.host();
         let (harts, clock, timebase) = (host.harts, host.clock.clone(), host.timebase);
+        let offset = host.mtime_offset.clone();
         let lines = ctx.outputs("mtip", harts);
         let timers = lines.iter().map(|_| ctx.timer(device, fire)).collect();
         let mut state = self.lock();
         state.mtimecmp.resize(lines.len(), u64::MAX);
         state.due = vec![None; lines.len()];
         if let Counter::Saved(mtime) = state.counter {
-            state.counter = Counter::Running { clock, timebase, offset: 0 };
+            state.counter = Counter::Running { clock, timebase, offset };
             if let Some(mtime) = mtime {
                 state.set_mtime(mtime);
             }
@@ -242,14 +244,13 @@ impl Mtime {
     /// Sets `mtimecmp` to all ones, so that no interrupt comes before software asks for one, and `mtime` back to the
     /// machine's clock.
     ///
-    /// The specification has `mtime` cleared. The harts' `time` register does not know of that, and the two must agree;
-    /// so both count from when the machine was made.
+    /// The specification has `mtime` cleared; here it counts from when the machine was made, as the harts' `time` does.
     pub(super) fn reset(&self) {
         let mut state = self.lock();
         state.mtimecmp.fill(u64::MAX);
         match &mut state.counter {
             Counter::Saved(mtime) => *mtime = None,
-            Counter::Running { offset, .. } => *offset = 0,
+            Counter::Running { offset, .. } => offset.set(0),
         }
         self.refresh_all(&mut state);
     }

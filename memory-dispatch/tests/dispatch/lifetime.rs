@@ -512,3 +512,19 @@ fn a_handle_that_took_up_the_old_map_while_it_was_replaced_is_kicked() {
     });
     assert_eq!(untold.load(Ordering::SeqCst), 0, "nobody told the handle to let go");
 }
+
+#[test]
+fn a_space_made_in_a_transaction_that_was_taken_back_shows_its_root_after_the_next_one() {
+    let board = board();
+    let mut made = None;
+    let taken_back: Result<(), memory_core::MemoryError> = board.memory().transaction(|_| {
+        made = Some(board.system.address_space("late", &board.root, SpaceConfig::default())?);
+        Err(memory_core::MemoryError::Unbalanced)
+    });
+    assert!(taken_back.is_err());
+    let late = made.unwrap();
+    assert_eq!(late.load(AT, Width::W4, ATTRS), Err(BusFault::DECODE));
+    let plugged = plug(board.memory(), &board.root, Deed::Nothing);
+    assert_eq!(late.load(AT, Width::W4, ATTRS), Ok(7));
+    plugged.unplug();
+}
