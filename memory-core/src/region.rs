@@ -80,6 +80,19 @@ impl RegionRef {
         self.look(|node| node.placement.map(|place| place.address))
     }
 
+    /// Whether the region is mapped into another, itself or through an alias of it. QEMU's name:
+    /// `memory_region_is_mapped`.
+    ///
+    /// # Errors
+    /// See [`RegionRef`].
+    pub fn is_mapped(&self) -> Result<bool, MemoryError> {
+        self.memory.read(|tree| {
+            let node = self.node(tree)?;
+            let mapped = |id| tree.get(id).is_some_and(|alias| alias.placement.is_some());
+            Ok(node.placement.is_some() || node.aliases().any(mapped))
+        })?
+    }
+
     /// The size in bytes.
     ///
     /// # Errors

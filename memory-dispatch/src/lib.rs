@@ -34,11 +34,13 @@ pub mod chain;
 mod handle;
 mod locked;
 mod reclaim;
+mod section;
 mod space;
 mod sync;
 mod system;
 
 pub use handle::VcpuHandle;
 pub use locked::{DmaQueue, Locked, LockedDevice};
+pub use section::{Pin, Section, SectionPart};
 pub use space::{AddressSpace, SpaceConfig, Unassigned};
 pub use system::MemorySystem;

@@ -178,6 +178,14 @@ impl AddressSpace {
         self.access(attrs, |access| access.write(address, bytes))
     }
 
+    /// Writes `len` times `byte`, as [`AddressSpace::write`] does: beyond 2^64 there is nothing.
+    ///
+    /// # Errors
+    /// The faults of all pieces, OR-ed.
+    pub fn fill(&self, address: u64, len: usize, byte: u8, attrs: TxAttrs) -> Result<(), BusFault> {
+        self.access(attrs, |access| access.fill(address, len, byte))
+    }
+
     /// Writes bytes as a loader does: ROM, ROM devices and read-only ranges take them too, devices do not.
     ///
     /// # Errors

@@ -62,6 +62,11 @@ pub fn explain(tree: &Tree, root: RegionId, address: u64) -> Vec<Candidate> {
     found
 }
 
+/// Whether something other than `container` itself answers at `address` of it. QEMU's name: `memory_region_present`.
+pub fn is_present(tree: &Tree, container: RegionId, address: u64) -> bool {
+    explain(tree, container, address).iter().any(|candidate| candidate.path.len() > 1)
+}
+
 /// Where the first byte of `region` lies below `root`, by the shortest way up over parents and aliases; it may be hidden
 /// there. `None` if there is no way, or an alias on it does not show the first byte.
 pub fn locate(tree: &Tree, root: RegionId, region: RegionId) -> Option<u64> {
@@ -110,6 +115,8 @@ mod tests {
                 let through = vec![system.id(), window.id(), high.id()];
                 assert_eq!(paths, [(through, 0x810), (vec![system.id(), low.id()], 0x1010)]);
                 assert!(explain(tree, system.id(), 0x4000).is_empty());
+                assert!(is_present(tree, system.id(), 0x3fff) && !is_present(tree, system.id(), 0x4000));
+                assert!(!is_present(tree, low.id(), 0), "the region itself does not count");
                 assert_eq!(locate(tree, system.id(), low.id()), Some(0));
                 assert_eq!(locate(tree, system.id(), window.id()), Some(0x1000));
                 assert_eq!(locate(tree, system.id(), high.id()), None, "the window begins behind its start");

@@ -36,7 +36,7 @@ mod root;
 mod sync;
 mod view;
 
-pub use explain::{Candidate, explain, locate};
+pub use explain::{Candidate, explain, is_present, locate};
 pub use range::{FlatRange, Part, RangeFlags};
 pub use render::render;
 pub use root::resolve_root;

@@ -5,6 +5,9 @@ use super::found::{Found, is_memory};
 use memory_core::{Backing, BoundMmio, BusFault, ByteOrder, PAGE_SIZE, Permissions, RamBlock, Target, Width};
 use memory_flatview::Part;
 
+/// Bytes that a fill writes at once.
+const FILL: usize = 4096;
+
 impl Access<'_> {
     /// Reads all of `bytes`; what fails reads as 0, or as the space's policy has it.
     pub(crate) fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), BusFault> {
@@ -67,6 +70,18 @@ impl Access<'_> {
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), BusFault> {
         self.cut(address, bytes.len(), true, |found, at, done, most| {
             let rest = bytes.get(done..done + most).unwrap_or(&[]);
+            match found.and_then(|found| Some((found, found.range.write()?))) {
+                Some((found, part)) => self.write_piece(found, part, at, rest),
+                None => (most, self.unassigned()),
+            }
+        })
+    }
+
+    /// Writes `len` times `byte`; holes are passed over at once.
+    pub(crate) fn fill(&self, address: u64, len: usize, byte: u8) -> Result<(), BusFault> {
+        let bytes = [byte; FILL];
+        self.cut(address, len, true, |found, at, _, most| {
+            let rest = bytes.get(..most).unwrap_or(&bytes);
             match found.and_then(|found| Some((found, found.range.write()?))) {
                 Some((found, part)) => self.write_piece(found, part, at, rest),
                 None => (most, self.unassigned()),

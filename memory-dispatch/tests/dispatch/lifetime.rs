@@ -528,3 +528,26 @@ fn a_space_made_in_a_transaction_that_was_taken_back_shows_its_root_after_the_ne
     assert_eq!(late.load(AT, Width::W4, ATTRS), Ok(7));
     plugged.unplug();
 }
+
+#[test]
+fn a_section_holds_its_owner_until_it_is_dropped_and_not_longer() {
+    let board = board();
+    let plugged = plug(board.memory(), &board.root, Deed::Nothing);
+    let here = memory_core::AddrRange::new(AT, AT).unwrap();
+    let section = board.space.find(here).unwrap();
+    let copy = section.clone();
+    plugged.unplug();
+    assert_eq!((board.system.reclaim(), plugged.drops()), (0, 0), "off the map, and held");
+    assert!(board.space.find(here).is_none());
+    drop(section);
+    board.system.reclaim();
+    assert_eq!(plugged.drops(), 0);
+    // the last pin goes inside an access: the destructor waits for its end
+    let link = chain::enter(u64::MAX, false).unwrap();
+    drop(copy);
+    board.system.reclaim();
+    assert_eq!(plugged.drops(), 0);
+    drop(link);
+    board.system.reclaim();
+    assert_eq!(plugged.drops(), 1);
+}

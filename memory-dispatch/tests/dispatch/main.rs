@@ -16,5 +16,6 @@ mod lifetime;
 mod locked;
 mod order;
 mod publish;
+mod section;
 mod single;
 mod transfer;

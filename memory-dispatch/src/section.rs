@@ -1,0 +1,140 @@
+//! Sections: a part of a map, held.
+
+use crate::space::AddressSpace;
+use crate::sync::Arc;
+use crate::system::SystemInner;
+use memory_core::{AddrRange, RegionId, Target};
+use memory_flatview::{Part, RangeFlags};
+use std::fmt;
+
+/// One reference to a region's owner and host memory: while it lives, the owner lives, mapped or not.
+///
+/// It may be dropped anywhere, inside an access too: the last one hands its owner to the reclaim list, where its
+/// destructor runs when that is possible.
+#[derive(Clone)]
+pub struct Pin {
+    /// Taken when the pin is dropped.
+    target: Option<Arc<Target>>,
+    system: Arc<SystemInner>,
+}
+
+impl Pin {
+    pub(crate) fn new(target: &Arc<Target>, system: &Arc<SystemInner>) -> Self {
+        Self { target: Some(target.clone()), system: system.clone() }
+    }
+
+    /// The region, as views hold it.
+    pub fn target(&self) -> Option<&Target> {
+        self.target.as_deref()
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Some(last) = self.target.take().and_then(Arc::into_inner) {
+            self.system.reclaim().retire(Box::new(last));
+            self.system.reclaim().signal();
+        }
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pin").field(&self.target).finish()
+    }
+}
+
+/// Who answers in a section, and where in it the section begins.
+#[derive(Clone, Debug)]
+pub struct SectionPart {
+    pin: Pin,
+    region: RegionId,
+    offset: u64,
+}
+
+impl SectionPart {
+    fn new(part: &Part, into: u64, system: &Arc<SystemInner>) -> Self {
+        let pin = Pin::new(part.target(), system);
+        Self { pin, region: part.target().region(), offset: part.offset().wrapping_add(into) }
+    }
+
+    /// The region.
+    pub fn region(&self) -> RegionId {
+        self.region
+    }
+
+    /// The offset in the region of the section's first byte.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What holds the region's owner.
+    pub fn pin(&self) -> &Pin {
+        &self.pin
+    }
+}
+
+/// Addresses of one range of a map, and who answers there. QEMU's name: `MemoryRegionSection`.
+///
+/// It pins the owners of its regions. It is what was found: a later change of the map does not change it.
+#[derive(Clone, Debug)]
+pub struct Section {
+    range: AddrRange,
+    read: Option<SectionPart>,
+    write: Option<SectionPart>,
+    flags: RangeFlags,
+}
+
+impl Section {
+    /// The addresses in the space.
+    pub fn range(&self) -> AddrRange {
+        self.range
+    }
+
+    /// Who answers reads.
+    pub fn read(&self) -> Option<&SectionPart> {
+        self.read.as_ref()
+    }
+
+    /// Who answers writes, usually the same.
+    pub fn write(&self) -> Option<&SectionPart> {
+        self.write.as_ref()
+    }
+
+    /// The attributes.
+    pub fn flags(&self) -> RangeFlags {
+        self.flags
+    }
+}
+
+impl AddressSpace {
+    /// The first part of the map that has a byte in `range`, cut to it. QEMU's name: `memory_region_find`.
+    ///
+    /// ```
+    /// use memory_core::{AddrRange, RamBlock, Size};
+    /// use memory_dispatch::{MemorySystem, SpaceConfig};
+    /// let system = MemorySystem::new();
+    /// let root = system.memory().container("system", Size::FULL).build()?;
+    /// let ram = system.memory().ram("ram", RamBlock::anonymous(0x1000u64)?).build()?;
+    /// root.map(0x8000, &ram)?;
+    /// let space = system.address_space("memory", &root, SpaceConfig::default())?;
+    /// let section = space.find(AddrRange::new(0, 0x80ff).expect("a range")).expect("the RAM");
+    /// assert_eq!(section.range(), AddrRange::new(0x8000, 0x80ff).expect("a range"));
+    /// assert_eq!(section.read().map(|part| part.offset()), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn find(&self, range: AddrRange) -> Option<Section> {
+        self.with_view(|view| {
+            let first = view.find(range.start()).or_else(|| view.next_from(range.start()))?;
+            let cut = first.range().intersection(range)?;
+            let into = cut.start() - first.range().start();
+            let part = |part: &Part| SectionPart::new(part, into, self.system());
+            Some(Section {
+                range: cut,
+                read: first.read().map(part),
+                write: first.write().map(part),
+                flags: first.flags(),
+            })
+        })
+    }
+}
