@@ -4,7 +4,7 @@ mod found;
 mod transfer;
 mod translate;
 
-pub(crate) use found::{Found, page};
+pub(crate) use found::{Found, direct, page};
 
 use crate::chain;
 use crate::space::{AddressSpace, Unassigned};

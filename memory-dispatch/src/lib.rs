@@ -33,14 +33,18 @@ mod access;
 pub mod chain;
 mod handle;
 mod locked;
+mod map;
 mod reclaim;
 mod section;
 mod space;
 mod sync;
 mod system;
+mod window;
 
 pub use handle::VcpuHandle;
 pub use locked::{DmaQueue, Locked, LockedDevice};
+pub use map::{BOUNCE_BUDGET, Direction, MapError, MapGuard};
 pub use section::{Pin, Section, SectionPart};
 pub use space::{AddressSpace, SpaceConfig, Unassigned};
 pub use system::MemorySystem;
+pub use window::Window;

@@ -3,6 +3,7 @@
 use crate::access::{Access, Found};
 use crate::chain;
 use crate::handle::{HandleShared, VcpuHandle};
+use crate::map::Bounce;
 use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Mutex, Ordering, PoisonError, Weak};
 use crate::system::SystemInner;
 use memory_core::{BusFault, ByteOrder, HostPage, RegionRef, SpaceId, TxAttrs, Width};
@@ -59,6 +60,8 @@ pub struct AddressSpace {
     generation: AtomicU64,
     /// Held to list handles, never while one is kicked.
     handles: Mutex<Vec<Weak<HandleShared>>>,
+    /// Held to count, never while a device or a waiter runs.
+    bounce: Mutex<Bounce>,
     system: Arc<SystemInner>,
 }
 
@@ -74,7 +77,8 @@ impl AddressSpace {
         let generation = AtomicU64::new(view.generation());
         let published = ArcSwap::new(view);
         let rendered = AtomicBool::new(false);
-        Self { id, name, root, config, published, rendered, generation, handles: Mutex::default(), system }
+        let (handles, bounce) = Default::default();
+        Self { id, name, root, config, published, rendered, generation, handles, bounce, system }
     }
 
     /// The id, by which IOMMUs name the space.
@@ -111,6 +115,10 @@ impl AddressSpace {
 
     pub(crate) fn published(&self) -> &ArcSwap<View> {
         &self.published
+    }
+
+    pub(crate) fn bounce_lock(&self) -> &Mutex<Bounce> {
+        &self.bounce
     }
 
     pub(crate) fn system(&self) -> &Arc<SystemInner> {

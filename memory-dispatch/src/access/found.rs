@@ -1,5 +1,6 @@
 //! What is found at an address.
 
+use crate::map::Direction;
 use memory_core::{Backing, HostPage, PAGE_SIZE, RamBlock, Target};
 use memory_flatview::{FlatRange, Part, RangeFlags, View};
 
@@ -77,4 +78,18 @@ pub(crate) fn page(found: Found<'_>, address: u64, write: bool) -> Option<HostPa
 
 pub(super) fn is_memory(target: &Target) -> bool {
     matches!(target.backing(), Backing::Ram(_) | Backing::RamDevice(_) | Backing::Rom(_))
+}
+
+/// Who answers, and the offset in the block, if the host may have the bytes themselves: real devices' memory is not lent.
+pub(crate) fn direct<'a>(found: &Found<'a>, direction: Direction) -> Option<(&'a Part, u64)> {
+    let part = match direction {
+        Direction::Read => found.range.read()?,
+        Direction::Write => found.range.write()?,
+    };
+    let block = match direction {
+        Direction::Read => found.readable(part.target()),
+        Direction::Write => found.writable(part.target()),
+    };
+    let lent = !matches!(part.target().backing(), Backing::RamDevice(_)) && block.is_some();
+    lent.then(|| (part, found.offset(part)))
 }

@@ -14,6 +14,7 @@ mod chain;
 mod iommu;
 mod lifetime;
 mod locked;
+mod map;
 mod order;
 mod publish;
 mod section;

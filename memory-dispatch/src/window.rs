@@ -1,0 +1,143 @@
+//! Windows: a fixed range of guest memory that is looked up once.
+
+use crate::access::{Found, direct};
+use crate::map::Direction;
+use crate::section::Pin;
+use crate::space::AddressSpace;
+use crate::sync::Arc;
+use memory_core::{AddrRange, BusFault, ByteOrder, Target, TxAttrs, Width};
+use std::fmt;
+
+/// Host memory at the start of a window.
+struct Cached {
+    pin: Pin,
+    /// Of the window's first byte, in the block.
+    offset: u64,
+    /// How much of the window it is.
+    len: u64,
+}
+
+impl Cached {
+    /// What `direction` sees directly at the start of `range`.
+    fn find(space: &AddressSpace, range: AddrRange, direction: Direction) -> Option<Self> {
+        space.with_view(|view| {
+            let found = Found::at(view, range.start())?;
+            let (part, offset) = direct(&found, direction)?;
+            let inside = found.range.range().intersection(range)?;
+            let len = u64::try_from(inside.size().bytes()).unwrap_or(u64::MAX);
+            Some(Self { pin: Pin::new(part.target(), space.system()), offset, len })
+        })
+    }
+
+    /// The offset in the block of `width` bytes at `at`, if they are all here.
+    fn holds(&self, at: u64, width: Width) -> Option<u64> {
+        let end = at.checked_add(width.bytes())?;
+        (end <= self.len).then(|| self.offset.wrapping_add(at))
+    }
+}
+
+/// A fixed range of an address space that is read and written often, a ring for example: memory at its start is reached
+/// without a look-up, all else as through the space. QEMU's name: `MemoryRegionCache`.
+///
+/// Offsets are bytes from the window's start, and are checked, always. Memory stays what it was when the window was made:
+/// neither a change of the map nor a region that becomes read-only revokes it; [`Window::is_stale`] tells.
+pub struct Window {
+    space: Arc<AddressSpace>,
+    range: AddrRange,
+    attrs: TxAttrs,
+    generation: u64,
+    read: Option<Cached>,
+    write: Option<Cached>,
+}
+
+impl Window {
+    /// The addresses.
+    pub fn range(&self) -> AddrRange {
+        self.range
+    }
+
+    /// Whether the map has changed since the window was made.
+    pub fn is_stale(&self) -> bool {
+        self.space.generation() != self.generation
+    }
+
+    /// The address of `width` bytes at `offset`.
+    fn address(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
+        let last = offset.checked_add(width.bytes() - 1).ok_or(BusFault::ACCESS)?;
+        let inside = last <= self.range.last() - self.range.start();
+        if inside { Ok(self.range.start() + offset) } else { Err(BusFault::ACCESS) }
+    }
+
+    /// Reads `width` bytes at `offset`, in the space's byte order.
+    ///
+    /// # Errors
+    /// An access error out of bounds, or the fault of the access.
+    pub fn load(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
+        let address = self.address(offset, width)?;
+        let cached = self.read.as_ref().and_then(|cached| {
+            let block = cached.pin.target().and_then(Target::block)?;
+            block.load(cached.holds(offset, width)?, width)
+        });
+        match cached {
+            Some(value) => Ok(self.ordered(width, value)),
+            None => self.space.load(address, width, self.attrs),
+        }
+    }
+
+    /// Writes `width` bytes at `offset`, in the space's byte order.
+    ///
+    /// # Errors
+    /// An access error out of bounds, or the fault of the access.
+    pub fn store(&self, offset: u64, width: Width, value: u64) -> Result<(), BusFault> {
+        let address = self.address(offset, width)?;
+        let ordered = self.ordered(width, value);
+        let stored = self.write.as_ref().is_some_and(|cached| {
+            let block = cached.pin.target().and_then(Target::block);
+            block.zip(cached.holds(offset, width)).is_some_and(|(block, at)| block.store(at, width, ordered))
+        });
+        if stored { Ok(()) } else { self.space.store(address, width, value, self.attrs) }
+    }
+
+    fn ordered(&self, width: Width, value: u64) -> u64 {
+        match self.space.config().order {
+            ByteOrder::Little => value & width.mask(),
+            ByteOrder::Big => width.swap_bytes(value),
+        }
+    }
+}
+
+impl fmt::Debug for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window")
+            .field("range", &self.range)
+            .field("stale", &self.is_stale())
+            .finish_non_exhaustive()
+    }
+}
+
+impl AddressSpace {
+    /// A window onto `range`, whose accesses carry `attrs`.
+    ///
+    /// ```
+    /// use memory_core::{AddrRange, BusFault, RamBlock, Size, TxAttrs, Width};
+    /// use memory_dispatch::{MemorySystem, SpaceConfig};
+    /// let system = MemorySystem::new();
+    /// let root = system.memory().container("system", Size::FULL).build()?;
+    /// let ram = system.memory().ram("ram", RamBlock::anonymous(0x1000u64)?).build()?;
+    /// root.map(0, &ram)?;
+    /// let space = system.address_space("memory", &root, SpaceConfig::default())?;
+    /// let ring = space.window(AddrRange::new(0x100, 0x1ff).expect("a range"), TxAttrs::default());
+    /// ring.store(0xfc, Width::W4, 9)?;
+    /// assert_eq!((ring.load(0xfc, Width::W4), ring.load(0x100, Width::W1)), (Ok(9), Err(BusFault::ACCESS)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn window(self: &Arc<Self>, range: AddrRange, attrs: TxAttrs) -> Window {
+        // before the look-ups: should the map change in between, the window counts as stale
+        let generation = self.generation();
+        // an initiator that wants memory only must not be lent a ROM device's: each access is looked at
+        let find =
+            |direction| if attrs.is_memory_only() { None } else { Cached::find(self, range, direction) };
+        let [read, write] = [Direction::Read, Direction::Write].map(find);
+        Window { space: self.clone(), range, attrs, generation, read, write }
+    }
+}

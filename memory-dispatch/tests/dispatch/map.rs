@@ -1,0 +1,210 @@
+//! Host mappings of guest memory: direct ones, bounced ones, and their budget.
+
+use crate::board::{ATTRS, Board, Door};
+use memory_core::{AccessRules, AddrRange, BusFault, Mmio, RamBlock, TxAttrs, Width};
+use memory_dispatch::{BOUNCE_BUDGET, Direction, MapError, SpaceConfig};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Registers that keep bytes.
+struct Bytes(Mutex<Vec<u8>>);
+
+impl Mmio for Bytes {
+    fn read(&self, offset: u64, width: Width, _: TxAttrs) -> Result<u64, BusFault> {
+        let bytes = self.0.lock().unwrap();
+        let at = offset as usize;
+        Ok(memory_core::ByteOrder::Little.decode(&bytes[at..at + width.len()]))
+    }
+
+    fn write(&self, offset: u64, width: Width, value: u64, _: TxAttrs) -> Result<(), BusFault> {
+        let mut bytes = self.0.lock().unwrap();
+        let at = offset as usize;
+        memory_core::ByteOrder::Little.encode(value, &mut bytes[at..at + width.len()]);
+        Ok(())
+    }
+}
+
+const REGS: u64 = 0x10_0000;
+
+fn board() -> (Board, Arc<Bytes>) {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let ram = board.memory().ram("ram", RamBlock::anonymous(0x4000u64).unwrap()).build().unwrap();
+    board.map(0, ram);
+    let rom = board.memory().rom("rom", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+    board.map(0x8000, rom);
+    let bytes = Arc::new(Bytes(Mutex::new((0..0x2000).map(|i| i as u8).collect())));
+    let regs = board.memory().mmio("regs", 0x2000u64, AccessRules::new(), bytes.clone()).build().unwrap();
+    board.map(REGS, regs);
+    (board, bytes)
+}
+
+#[test]
+fn memory_is_mapped_itself_and_over_neighbours_of_the_same_block() {
+    let (board, _) = board();
+    // a non-volatile part in the middle cuts the range in three, and not the block
+    let memory = board.memory();
+    let ram = memory.ram("parts", RamBlock::anonymous(0x3000u64).unwrap()).build().unwrap();
+    let parts = [0u64, 0x1000, 0x2000].map(|offset| {
+        let part = memory.alias(format!("part{offset:x}"), &ram, offset, 0x1000u64).build().unwrap();
+        board.root.map(0x4_0000 + offset, &part).unwrap();
+        part
+    });
+    parts[1].set_nonvolatile(true).unwrap();
+    assert_eq!(board.space.map(0x4_0800, 0x8000, Direction::Read, ATTRS).unwrap().len(), 0x2800);
+    assert_eq!(board.space.map(0x4_0800, 0x1000, Direction::Read, ATTRS).unwrap().len(), 0x1000);
+    parts[2].set_alias_offset(0x1000).unwrap();
+    assert_eq!(board.space.map(0x4_0800, 0x8000, Direction::Read, ATTRS).unwrap().len(), 0x1800);
+    let mut guard = board.space.map(0x100, 0x8000, Direction::Write, ATTRS).unwrap();
+    assert!(guard.is_direct() && guard.len() == 0x3f00 && !guard.is_stale());
+    assert!(guard.write(0x10, &[1, 2, 3]));
+    assert_eq!(board.space.load(0x110, Width::W4, ATTRS), Ok(0x03_0201), "no unmapping is needed");
+    assert!(!guard.write(0x3eff, &[0, 0]) && !guard.read(usize::MAX, &mut [0]));
+    assert_eq!(guard.unmap(0x3f01), Err(MapError::TooLong { written: 0x3f01, mapped: 0x3f00 }));
+}
+
+#[test]
+fn rom_is_mapped_to_be_read_and_refused_to_be_written() {
+    let (board, _) = board();
+    let mut guard = board.space.map(0x8000, 16, Direction::Read, ATTRS).unwrap();
+    assert!(guard.is_direct() && !guard.write(0, &[1]));
+    let refused = Err(MapError::Fault(BusFault::DECODE));
+    let map =
+        |address, len, direction| board.space.map(address, len, direction, ATTRS).map(|guard| guard.len());
+    assert_eq!(map(0x8000, 16, Direction::Write), refused);
+    assert_eq!(map(0x5000, 16, Direction::Read), refused, "a hole");
+    assert_eq!(map(0, 0, Direction::Read), refused, "no bytes");
+}
+
+#[test]
+fn registers_are_bounced_and_only_what_was_written_goes_back() {
+    let (board, bytes) = board();
+    let guard = board.space.map(REGS + 4, 8, Direction::Read, ATTRS).unwrap();
+    let mut seen = [0; 8];
+    assert!(guard.read(0, &mut seen) && !guard.is_direct());
+    assert_eq!(seen, [4, 5, 6, 7, 8, 9, 10, 11]);
+    let mut guard = board.space.map(REGS, 8, Direction::Write, ATTRS).unwrap();
+    assert!(guard.write(0, &[0xaa; 8]));
+    let mut zeroed = [1; 8];
+    let fresh = board.space.map(REGS + 0x100, 8, Direction::Write, ATTRS).unwrap();
+    assert!(fresh.read(0, &mut zeroed) && zeroed == [0; 8], "no bytes of anybody else");
+    assert_eq!(guard.unmap(3), Ok(()));
+    assert_eq!(bytes.0.lock().unwrap()[..5], [0xaa, 0xaa, 0xaa, 3, 4]);
+    drop(fresh);
+    assert_eq!(bytes.0.lock().unwrap()[0x100], 0, "dropped without a length");
+}
+
+#[test]
+fn the_bounce_budget_is_shared_and_waiters_are_woken_once_each() {
+    let (board, _) = board();
+    let map = |len| board.space.map(REGS, len, Direction::Write, ATTRS);
+    let first = map(BOUNCE_BUDGET / 2).unwrap();
+    let second = map(BOUNCE_BUDGET / 4).unwrap();
+    let third = map(BOUNCE_BUDGET).unwrap();
+    assert_eq!(third.len(), BOUNCE_BUDGET / 4, "what is left");
+    assert_eq!(map(1).unwrap_err(), MapError::Busy);
+    assert!(
+        board.space.map(0, 0x4000, Direction::Write, ATTRS).unwrap().is_direct(),
+        "memory needs no budget"
+    );
+    let woken = Arc::<AtomicUsize>::default();
+    for _ in 0..2 {
+        let (woken, space) = (woken.clone(), board.space.clone());
+        board.space.when_bounce_is_free(move || {
+            // a waiter may map at once
+            drop(space.map(REGS, 1, Direction::Write, ATTRS).unwrap());
+            woken.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    assert_eq!(woken.load(Ordering::SeqCst), 0);
+    drop(second);
+    assert_eq!(woken.load(Ordering::SeqCst), 2);
+    drop((first, third));
+    assert_eq!(woken.load(Ordering::SeqCst), 2, "once each");
+    let now = woken.clone();
+    board.space.when_bounce_is_free(move || _ = now.fetch_add(1, Ordering::SeqCst));
+    assert_eq!(woken.load(Ordering::SeqCst), 3, "there is room: at once");
+    assert_eq!(map(usize::MAX).unwrap().len(), BOUNCE_BUDGET);
+}
+
+#[test]
+fn a_mapping_keeps_the_rights_and_the_memory_of_its_creation() {
+    let (board, _) = board();
+    let block = RamBlock::anonymous(0x1000u64).unwrap();
+    let region = board.memory().ram("gone", block.clone()).build().unwrap();
+    board.root.map(0x2_0000, &region).unwrap();
+    let mut guard = board.space.map(0x2_0000, 16, Direction::Write, ATTRS).unwrap();
+    region.set_read_only(true).unwrap();
+    assert!(guard.is_stale() && guard.write(0, &[7]));
+    drop(region);
+    board.system.reclaim();
+    assert!(guard.write(1, &[8]));
+    assert_eq!(block.load(0, Width::W2), Some(0x0807));
+    assert_eq!(Arc::strong_count(&block), 2, "ours and the guard's");
+    drop(guard);
+    board.system.reclaim();
+    assert_eq!(Arc::strong_count(&block), 1);
+}
+
+fn range(start: u64, last: u64) -> AddrRange {
+    AddrRange::new(start, last).unwrap()
+}
+
+/// CVE-2020-27821: a window that runs from RAM into registers reaches the registers by their callbacks.
+#[test]
+fn a_window_from_ram_into_registers_reaches_each_as_it_is() {
+    let (mut board, bytes) = board();
+    let ram = board.memory().ram("before", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+    board.map(REGS - 0x1000, ram);
+    let window = board.space.window(range(REGS - 8, REGS + 7), ATTRS);
+    window.store(0, Width::W8, 0x8877_6655_4433_2211).unwrap();
+    window.store(8, Width::W4, 0xaabb_ccdd).unwrap();
+    assert_eq!(bytes.0.lock().unwrap()[..5], [0xdd, 0xcc, 0xbb, 0xaa, 4]);
+    // across the seam, and at it
+    assert_eq!(window.load(6, Width::W4), Ok(0xccdd_8877));
+    assert_eq!(window.load(7, Width::W1), Ok(0x88));
+    assert_eq!(window.load(8, Width::W2), Ok(0xccdd));
+    for (offset, width) in
+        [(16, Width::W1), (13, Width::W4), (u64::MAX, Width::W1), (u64::MAX - 7, Width::W8)]
+    {
+        assert_eq!(window.load(offset, width), Err(BusFault::ACCESS), "{offset:#x}");
+        assert_eq!(window.store(offset, width, 0), Err(BusFault::ACCESS), "{offset:#x}");
+    }
+}
+
+#[test]
+fn a_window_is_what_the_map_was_and_tells_when_it_has_changed() {
+    let (board, _) = board();
+    let block = RamBlock::anonymous(0x1000u64).unwrap();
+    let region = board.memory().ram("ring", block.clone()).build().unwrap();
+    board.root.map(0x2_0000, &region).unwrap();
+    let window = board.space.window(range(0x2_0000, 0x2_0fff), ATTRS);
+    assert!(!window.is_stale());
+    region.set_address(0x3_0000).unwrap();
+    assert!(window.is_stale());
+    window.store(0, Width::W2, 0x1234).unwrap();
+    assert_eq!(board.space.load(0x3_0000, Width::W2, ATTRS), Ok(0x1234));
+    drop((region, window));
+    board.system.reclaim();
+    assert_eq!(Arc::strong_count(&block), 1);
+}
+
+#[test]
+fn a_window_onto_rom_is_read_and_refuses_writes() {
+    let (board, _) = board();
+    let window = board.space.window(range(0x8000, 0x8fff), ATTRS);
+    assert_eq!(window.load(0, Width::W4), Ok(0));
+    assert_eq!(window.store(0, Width::W4, 1), Err(BusFault::DECODE));
+    let at_the_top = board.space.window(range(u64::MAX - 3, u64::MAX), ATTRS);
+    assert_eq!(at_the_top.load(0, Width::W4), Err(BusFault::DECODE), "nobody is there");
+    assert_eq!(at_the_top.load(1, Width::W4), Err(BusFault::ACCESS));
+}
+
+#[test]
+fn a_window_keeps_the_byte_order_of_its_space() {
+    let mut board = Board::new(Door::Space, crate::board::big());
+    let block = board.ram(0, 0x1000, 0);
+    let window = board.space.window(range(0, 0xfff), ATTRS);
+    window.store(0, Width::W4, 0x1122_3344).unwrap();
+    assert_eq!(block.load(0, Width::W4), Some(0x4433_2211));
+    assert_eq!(window.load(0, Width::W4), board.space.load(0, Width::W4, ATTRS));
+}
