@@ -12,6 +12,9 @@ use std::ops::Deref;
 /// Sets of the table; each has two ways.
 const SETS: usize = 256;
 
+/// Below this, addresses may be ports.
+const PORTS: u64 = 0x1_0000;
+
 /// No generation: the handle is about to take up some view.
 const LOOKING: u64 = u64::MAX;
 
@@ -208,8 +211,10 @@ fn find<'v>(
     generation: u64,
     address: u64,
 ) -> Option<&'v FlatRange> {
-    // ports lie closer together than memory: both bits above 4 bytes and bits above a page choose the set
-    let set = ((address >> 2) ^ (address >> 12) ^ (address >> 20)) as usize % SETS;
+    // ports lie closer together than memory: 4 bytes of them go by one set, a page of memory
+    let shift = if address < PORTS { 2 } else { 12 };
+    let number = address >> shift;
+    let set = (number ^ (number >> 8) ^ (number >> 16)) as usize % SETS;
     let ways = table.get_mut(set)?;
     let [first, second] = ways;
     if first.holds(generation, address) {
