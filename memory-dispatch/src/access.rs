@@ -4,11 +4,10 @@ mod found;
 mod transfer;
 mod translate;
 
-pub(crate) use found::{Found, direct, page};
+pub(crate) use found::{Found, direct, is_memory, page};
 
 use crate::chain;
 use crate::space::{AddressSpace, Unassigned};
-use found::is_memory;
 use memory_core::{Backing, BoundMmio, BusFault, ByteOrder, Permissions, Target, TxAttrs, Width};
 use memory_flatview::View;
 

@@ -1,6 +1,6 @@
 //! Guest memory as the host's: mapped where it can be, bounced where it cannot.
 
-use crate::access::{Found, direct};
+use crate::access::{Found, direct, is_memory};
 use crate::section::Pin;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, MutexGuard, PoisonError};
@@ -224,8 +224,8 @@ impl AddressSpace {
     /// ```
     ///
     /// # Errors
-    /// A length of 0 or a hole (a decode error), ROM or a read-only range that is to be written (a decode error), a device
-    /// that does not let itself be read, or no bounce buffer left.
+    /// A length of 0 or a hole (a decode error), ROM or a read-only range that is to be written (a decode error), what is no memory for an initiator that
+    /// wants memory only (an access error), a device that does not let itself be read, or no bounce buffer left.
     pub fn map(
         self: &Arc<Self>,
         address: u64,
@@ -247,6 +247,9 @@ impl AddressSpace {
             let part = part.ok_or(BusFault::DECODE)?;
             if is_refused(range, part, direction) {
                 return Err(BusFault::DECODE.into());
+            }
+            if attrs.is_memory_only() && !is_memory(part.target()) {
+                return Err(BusFault::ACCESS.into());
             }
             let rest = range.range().last() - address;
             let plan = if let Some((part, offset)) = direct(&found, direction) {

@@ -76,7 +76,8 @@ pub(crate) fn page(found: Found<'_>, address: u64, write: bool) -> Option<HostPa
     target.block()?.page(found.offset(part))
 }
 
-pub(super) fn is_memory(target: &Target) -> bool {
+/// Whether an initiator that wants memory only may have it.
+pub(crate) fn is_memory(target: &Target) -> bool {
     matches!(target.backing(), Backing::Ram(_) | Backing::RamDevice(_) | Backing::Rom(_))
 }
 

@@ -73,6 +73,9 @@ fn rom_is_mapped_to_be_read_and_refused_to_be_written() {
     assert_eq!(map(0x8000, 16, Direction::Write), refused);
     assert_eq!(map(0x5000, 16, Direction::Read), refused, "a hole");
     assert_eq!(map(0, 0, Direction::Read), refused, "no bytes");
+    let memory_only = board.space.map(REGS, 16, Direction::Read, TxAttrs::MEMORY_ONLY);
+    assert_eq!(memory_only.unwrap_err(), MapError::Fault(BusFault::ACCESS));
+    assert!(board.space.map(0x8000, 16, Direction::Read, TxAttrs::MEMORY_ONLY).is_ok());
 }
 
 #[test]
