@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod chunk;
+mod difference;
 mod explain;
 pub mod oracle;
 pub mod print;
@@ -36,6 +37,7 @@ mod root;
 mod sync;
 mod view;
 
+pub use difference::{Difference, Kept, difference};
 pub use explain::{Candidate, explain, is_present, locate};
 pub use range::{FlatRange, Part, RangeFlags};
 pub use render::render;

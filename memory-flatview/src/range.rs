@@ -111,8 +111,14 @@ impl FlatRange {
         self.flags
     }
 
-    /// Whether both show the same: addresses, targets, offsets, attributes.
+    /// Whether both are the same in all, how they are tracked included.
     pub fn is_same(&self, other: &Self) -> bool {
+        self.shows_same(other)
+    }
+
+    /// Whether both show the same: addresses, targets, offsets, attributes. How writes to them are tracked does not count: a
+    /// range is not another one for it.
+    pub fn shows_same(&self, other: &Self) -> bool {
         self.range == other.range
             && self.flags == other.flags
             && both(&self.read, &other.read, Part::is)

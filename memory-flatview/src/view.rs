@@ -77,6 +77,10 @@ impl View {
         self.chunks.iter().map(|chunk| chunk.ranges().len())
     }
 
+    pub(crate) fn chunk(&self, index: usize) -> Option<&Chunk> {
+        self.chunks.get(index).map(|chunk| &**chunk)
+    }
+
     /// How many chunks this view and `other` share.
     pub fn shared_chunks(&self, other: &Self) -> usize {
         let is_shared = |chunk: &&Arc<Chunk>| {
