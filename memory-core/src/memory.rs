@@ -51,6 +51,8 @@ pub trait CommitSink: Send + Sync {
 pub(crate) enum Condemned {
     Region(RegionId),
     Plug(OwnerId, Box<dyn Any + Send>),
+    /// Something else that needs the writers' lock and waits for nobody.
+    Errand(Box<dyn FnOnce() + Send>),
 }
 
 struct Inner {
@@ -377,6 +379,12 @@ impl Memory {
         self.inner.returned.notify_one();
     }
 
+    /// Runs `errand` with the writers' lock held and never waits for it: at once if nobody has it, otherwise at the end of
+    /// the transaction that is in the way. The errand cannot start a transaction.
+    pub fn when_free(&self, errand: impl FnOnce() + Send + 'static) {
+        self.condemn(Condemned::Errand(Box::new(errand)));
+    }
+
     pub(crate) fn condemn(&self, condemned: Condemned) {
         self.inner.condemned.push(condemned);
         self.settle();
@@ -402,8 +410,7 @@ impl Memory {
     fn remove_condemned(&self) {
         let mut work = Work { memory: self, state: self.held(Option::take).flatten(), end: true };
         let Some(state) = &mut work.state else { return };
-        let mut regions = Vec::new();
-        let mut owners = Vec::new();
+        let (mut regions, mut owners, mut errands) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(condemned) = self.inner.condemned.pop() {
             match condemned {
                 Condemned::Region(id) => {
@@ -414,8 +421,10 @@ impl Memory {
                     state.unplug(owner);
                     owners.push(device);
                 }
+                Condemned::Errand(errand) => errands.push(errand),
             }
         }
+        errands.into_iter().for_each(|errand| errand());
         let sink = self.sink();
         // a device that was off the map already goes all the same: whoever is still on an old map has to hear of it
         if (!state.touched().is_empty() || !owners.is_empty())

@@ -32,6 +32,7 @@
 mod access;
 pub mod chain;
 mod handle;
+mod listener;
 mod locked;
 mod map;
 mod reclaim;
@@ -42,6 +43,7 @@ mod system;
 mod window;
 
 pub use handle::VcpuHandle;
+pub use listener::{Listener, ListenerGuard, Refusal};
 pub use locked::{DmaQueue, Locked, LockedDevice};
 pub use map::{BOUNCE_BUDGET, Direction, MapError, MapGuard};
 pub use section::{Pin, Section, SectionPart};

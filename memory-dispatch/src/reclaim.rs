@@ -70,6 +70,8 @@ impl Reclaim {
         if !chain::is_idle() || memory.is_inside_transaction() {
             return self.views.lock().unwrap_or_else(PoisonError::into_inner).len();
         }
+        // some of it holds views
+        self.drop_rest();
         let mut replaced = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
         // a view that is retired while another thread is here may be listed twice, and two entries would hold each other
         // for ever
@@ -90,10 +92,14 @@ impl Reclaim {
             self.pending.store(views.len(), Ordering::Relaxed);
         }
         drop(dead);
+        self.drop_rest();
+        left
+    }
+
+    fn drop_rest(&self) {
         while let Some(last) = self.rest.pop() {
             drop(last);
         }
-        left
     }
 }
 

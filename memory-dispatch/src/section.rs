@@ -3,8 +3,8 @@
 use crate::space::AddressSpace;
 use crate::sync::Arc;
 use crate::system::SystemInner;
-use memory_core::{AddrRange, RegionId, Target};
-use memory_flatview::{Part, RangeFlags};
+use memory_core::{AddrRange, RegionId, SpaceId, Target};
+use memory_flatview::{FlatRange, Part, RangeFlags};
 use std::fmt;
 
 /// One reference to a region's owner and host memory: while it lives, the owner lives, mapped or not.
@@ -79,6 +79,7 @@ impl SectionPart {
 /// It pins the owners of its regions. It is what was found: a later change of the map does not change it.
 #[derive(Clone, Debug)]
 pub struct Section {
+    space: SpaceId,
     range: AddrRange,
     read: Option<SectionPart>,
     write: Option<SectionPart>,
@@ -86,6 +87,20 @@ pub struct Section {
 }
 
 impl Section {
+    /// What `range`, which has a byte in `cut`, shows there.
+    pub(crate) fn new(space: SpaceId, range: &FlatRange, cut: AddrRange, system: &Arc<SystemInner>) -> Self {
+        let cut = range.range().intersection(cut).unwrap_or(range.range());
+        let into = cut.start() - range.range().start();
+        let part = |part: &Part| SectionPart::new(part, into, system);
+        let (read, write) = (range.read().map(part), range.write().map(part));
+        Self { space, range: cut, read, write, flags: range.flags() }
+    }
+
+    /// The address space.
+    pub fn space(&self) -> SpaceId {
+        self.space
+    }
+
     /// The addresses in the space.
     pub fn range(&self) -> AddrRange {
         self.range
@@ -126,15 +141,8 @@ impl AddressSpace {
     pub fn find(&self, range: AddrRange) -> Option<Section> {
         self.with_view(|view| {
             let first = view.find(range.start()).or_else(|| view.next_from(range.start()))?;
-            let cut = first.range().intersection(range)?;
-            let into = cut.start() - first.range().start();
-            let part = |part: &Part| SectionPart::new(part, into, self.system());
-            Some(Section {
-                range: cut,
-                read: first.read().map(part),
-                write: first.write().map(part),
-                flags: first.flags(),
-            })
+            first.range().intersection(range)?;
+            Some(Section::new(self.id(), first, range, self.system()))
         })
     }
 }

@@ -133,9 +133,13 @@ impl AddressSpace {
         old
     }
 
-    /// Notes that a commit looks at the space, and tells whether one did before.
-    pub(crate) fn note_rendered(&self) -> bool {
-        self.rendered.swap(true, Ordering::Relaxed)
+    /// Whether a commit has looked at the space.
+    pub(crate) fn is_rendered(&self) -> bool {
+        self.rendered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_rendered(&self) {
+        self.rendered.store(true, Ordering::Relaxed);
     }
 
     fn access<R>(

@@ -1,5 +1,6 @@
 //! The address spaces of a machine, and what a commit does to them.
 
+use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
 use crate::space::{AddressSpace, SpaceConfig};
 use crate::sync::{Arc, DashMap, Mutex, PoisonError, Weak};
@@ -25,6 +26,9 @@ pub(crate) struct SystemInner {
     /// In the order of their making. Lock order: the writers' lock before this; held to copy the list only.
     spaces: Mutex<Vec<Weak<AddressSpace>>>,
     empty: Arc<View>,
+    listeners: Listeners,
+    /// Views of spaces that are gone, of which listeners have yet to be told. Held for an instant.
+    departed: Mutex<Vec<(SpaceId, Arc<View>)>>,
     reclaim: Reclaim,
 }
 
@@ -44,11 +48,17 @@ impl MemorySystem {
             by_id: DashMap::new(),
             spaces: Mutex::default(),
             empty,
+            listeners: Listeners::default(),
+            departed: Mutex::default(),
             reclaim: Reclaim::default(),
         });
         let sink: Weak<SystemInner> = Arc::downgrade(&inner);
         inner.memory.set_sink(sink);
         Self { inner }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<SystemInner> {
+        &self.inner
     }
 
     /// The regions.
@@ -111,8 +121,20 @@ impl SystemInner {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn live_spaces(&self) -> Vec<Arc<AddressSpace>> {
+    pub(crate) fn live_spaces(&self) -> Vec<Arc<AddressSpace>> {
         self.lock_spaces().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    pub(crate) fn departed(&self) -> Vec<(SpaceId, Arc<View>)> {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn empty_view(&self) -> Arc<View> {
@@ -127,19 +149,31 @@ impl SystemInner {
         &self.reclaim
     }
 
-    /// An address space is gone.
-    pub(crate) fn forget(&self, id: SpaceId, view: Arc<View>) {
+    /// An address space is gone. Its view stays with the listeners until they have been told, which nobody waits for.
+    pub(crate) fn forget(self: &Arc<Self>, id: SpaceId, view: Arc<View>) {
         self.by_id.remove(&id);
         self.lock_spaces().retain(|space| space.strong_count() > 0);
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner).push((id, view));
+        let system = self.clone();
+        self.memory.when_free(move || system.tell_departed());
+    }
+
+    /// Tells the listeners of the spaces that are gone. Called with the writers' lock held.
+    fn tell_departed(self: &Arc<Self>) {
+        let departed = std::mem::take(&mut *self.departed.lock().unwrap_or_else(PoisonError::into_inner));
         let spaces = self.live_spaces();
-        if self.is_published(&view, &spaces) {
-            self.reclaim.retire(Box::new(view));
-        } else {
-            // a handle of another space that shared it may still be on it, and must not be the last
-            self.reclaim.retire_view(view);
+        for (space, view) in departed {
+            let change = Change { system: self, space, old: &view, new: &self.empty };
+            let told = self.listeners.tell_gone(&change);
+            self.reclaim.retire(Box::new(told));
+            if self.is_published(&view, &spaces) {
+                self.reclaim.retire(Box::new(view));
+            } else {
+                // a handle of another space that shared it may still be on it, and must not be the last
+                self.reclaim.retire_view(view);
+            }
         }
-        drop(spaces);
-        self.reclaim.settle(&self.memory);
+        self.reclaim.retire(Box::new(spaces));
     }
 
     /// Whether somebody will yet replace the view and retire it then; the empty one is never retired.
@@ -180,7 +214,7 @@ impl SystemInner {
         }
         let mut fresh = Vec::new();
         for space in spaces {
-            if space.note_rendered() && !showing.contains(&space.root().id()) {
+            if space.is_rendered() && !showing.contains(&space.root().id()) {
                 continue;
             }
             let old = space.published().load_full();
@@ -193,6 +227,21 @@ impl SystemInner {
             }
         }
         fresh
+    }
+
+    /// Tells the listeners of the views that are about to replace others.
+    fn tell(&self, fresh: &[(Arc<AddressSpace>, Arc<View>)], forced: bool) -> Result<Batch, Refusal> {
+        let olds: Vec<_> = fresh.iter().map(|(space, _)| space.published().load_full()).collect();
+        let changes: Vec<_> = fresh
+            .iter()
+            .zip(&olds)
+            .map(|((space, new), old)| Change { system: space.system(), space: space.id(), old, new })
+            .collect();
+        let told = self.listeners.tell(&changes, forced);
+        drop(changes);
+        // the views are still published, so these are not the last references
+        drop(olds);
+        told
     }
 
     /// The view of `root`: `old`, if that shows the same.
@@ -217,7 +266,17 @@ impl CommitSink for SystemInner {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let spaces = self.live_spaces();
         let fresh = self.render_touched(tree, touched, &spaces);
+        let batch = match self.tell(&fresh, forced) {
+            Ok(batch) => batch,
+            Err(refusal) => {
+                // views made for nothing, which may hold the last reference to a device
+                self.reclaim.retire(Box::new((fresh, spaces)));
+                return Err(refusal);
+            }
+        };
+        spaces.iter().for_each(|space| space.note_rendered());
         let replaced: Vec<_> = fresh.into_iter().map(|(space, view)| space.publish(view)).collect();
+        self.reclaim.retire(Box::new(batch.finish()));
         for old in replaced {
             if !self.is_published(&old, &spaces) {
                 self.reclaim.retire_view(old);

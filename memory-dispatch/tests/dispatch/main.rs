@@ -13,6 +13,7 @@ mod board;
 mod chain;
 mod iommu;
 mod lifetime;
+mod listener;
 mod locked;
 mod map;
 mod order;

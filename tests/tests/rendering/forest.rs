@@ -1,8 +1,8 @@
 //! Random trees of regions: cheap to make, and full of what rendering can get wrong.
 
 use memory_core::{
-    AccessRules, AddrRange, BindIommu, BusFault, Flags, Iommu, IommuEntry, Kind, Mapping, Memory, Mmio,
-    Permissions, RamBlock, Region, RegionBuilder, RegionId, Shows, Size, Tree, TxAttrs, Width,
+    AccessRules, BindIommu, BusFault, Flags, Iommu, IommuEntry, Kind, Mapping, Memory, Mmio, Permissions,
+    RamBlock, Region, RegionBuilder, RegionId, Shows, Size, Tree, TxAttrs, Width,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -72,10 +72,10 @@ pub struct Forest {
 
 impl Forest {
     /// The tree of a seed. It is made bottom-up: a region takes earlier ones as children or as its target.
-    pub fn new(seed: u64) -> Self {
+    pub fn new(memory: Memory, seed: u64) -> Self {
         let mut rng = Rng(seed);
         let overlays = rng.percent(30);
-        let mut forest = Self { memory: Memory::new(), regions: Vec::new(), rng, overlays };
+        let mut forest = Self { memory, regions: Vec::new(), rng, overlays };
         let registers = Arc::new(Registers);
         let mut paths: Vec<u64> = Vec::new();
         let mut unmapped: Vec<usize> = Vec::new();
@@ -241,12 +241,6 @@ impl Forest {
             5..8 => self.address(size).min(self.rng.below(4) << 12),
             _ => self.address(size),
         }
-    }
-
-    /// A window to render.
-    pub fn window(&mut self) -> AddrRange {
-        let (a, b) = (self.address(Size::from(1u64)), self.address(Size::from(1u64)));
-        AddrRange::new(a.min(b), a.max(b)).unwrap()
     }
 
     /// Makes one random change; that it may be refused is part of it.

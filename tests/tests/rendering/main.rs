@@ -3,7 +3,7 @@
 mod forest;
 
 use forest::{Forest, REGIONS};
-use memory_core::{AddrRange, Kind, RegionId};
+use memory_core::{AddrRange, Kind, Memory, RegionId, Size};
 use memory_flatview::oracle::{Stretch, first_difference, stretches};
 use memory_flatview::{FlatRange, render, resolve_root};
 use proptest::prelude::*;
@@ -24,16 +24,22 @@ fn check(forest: &Forest, root: RegionId, window: AddrRange) -> Result<Vec<FlatR
     }
 }
 
+/// A window to render.
+fn window(forest: &mut Forest) -> AddrRange {
+    let [a, b] = [(); 2].map(|()| forest.address(Size::from(1u64)));
+    AddrRange::new(a.min(b), a.max(b)).unwrap()
+}
+
 /// A random tree renders as the oracle has it: from its root, from a region inside, in a window, and from what
 /// its root comes down to.
 fn one_tree(seed: u64) -> Result<(), TestCaseError> {
-    let mut forest = Forest::new(seed);
+    let mut forest = Forest::new(Memory::new(), seed);
     let root = forest.root().id();
     check(&forest, root, AddrRange::ALL)?;
     let inside = forest.rng.below(REGIONS as u64) as usize;
     let inside = forest.regions[inside].id();
     let rendered = check(&forest, inside, AddrRange::ALL)?;
-    let window = forest.window();
+    let window = window(&mut forest);
     check(&forest, root, window)?;
     let (rules, found) = forest
         .memory
@@ -50,7 +56,7 @@ fn one_tree(seed: u64) -> Result<(), TestCaseError> {
 /// Changes in nested transactions: after each level the rendering is the oracle's, and what is taken back leaves the
 /// rendering of before.
 fn changes(seed: u64) -> Result<(), TestCaseError> {
-    let mut forest = Forest::new(seed);
+    let mut forest = Forest::new(Memory::new(), seed);
     let root = forest.root().id();
     let memory = forest.memory.clone();
     for _ in 0..3 {
@@ -126,7 +132,7 @@ fn random_trees_have_all_that_the_rules_speak_of() {
     let (mut ranges, mut overlaid, mut top, mut aliases_of_aliases, mut leaf_parents) = (0, 0, 0, 0, 0);
     const TREES: usize = 100;
     for seed in 0..TREES as u64 {
-        let forest = Forest::new(seed);
+        let forest = Forest::new(Memory::new(), seed);
         let (_, rendered) = both(&forest, forest.root().id(), AddrRange::ALL);
         ranges += rendered.len();
         overlaid += rendered.iter().filter(|range| range.is_overlaid()).count();

@@ -1,0 +1,192 @@
+//! Listeners under random transactions: a map that is built from the calls alone is the view, always.
+
+#[path = "../rendering/forest.rs"]
+mod forest;
+mod recorder;
+
+use forest::Forest;
+use memory_dispatch::{AddressSpace, ListenerGuard, MemorySystem, SpaceConfig};
+use proptest::prelude::*;
+use recorder::{Call, Journal, Recorder, view_of};
+use std::sync::Arc;
+
+/// A machine with random regions, three address spaces, and listeners of some and of all.
+struct Machine {
+    system: MemorySystem,
+    forest: Forest,
+    spaces: Vec<Arc<AddressSpace>>,
+    journal: Arc<Journal>,
+    listeners: Vec<(Arc<Recorder>, ListenerGuard)>,
+}
+
+impl Machine {
+    fn new(seed: u64) -> Self {
+        let system = MemorySystem::new();
+        let mut forest = Forest::new(system.memory().clone(), seed);
+        let roots =
+            [forest.regions.len() - 1, forest.rng.below(200) as usize, forest.rng.below(200) as usize];
+        let space = |root: usize| {
+            let root = forest.regions[root].by_ref();
+            system.address_space(root.name().to_string(), root, SpaceConfig::default()).unwrap()
+        };
+        let spaces: Vec<_> = roots.into_iter().map(space).collect();
+        let journal = Arc::new(Journal::default());
+        let listeners = [(3, None), (-1, Some(0)), (3, Some(1)), (7, None)].into_iter().enumerate();
+        let listeners = listeners
+            .map(|(name, (priority, space))| {
+                let space: Option<usize> = space;
+                let space = space.map(|space| &spaces[space]);
+                let nop = forest.rng.percent(20);
+                let recorder = Arc::new(Recorder::new(name, priority, nop, journal.clone()));
+                let guard = system.listen(recorder.clone(), priority, space).unwrap();
+                (recorder, guard)
+            })
+            .collect();
+        Self { system, forest, spaces, journal, listeners }
+    }
+
+    /// What all listeners have in their maps, and the views.
+    fn check_maps(&self) -> Result<(), TestCaseError> {
+        for space in &self.spaces {
+            let view = view_of(space);
+            for (recorder, guard) in &self.listeners {
+                prop_assert!(!guard.is_poisoned());
+                let only = [None, Some(0), Some(1), None][recorder.name()];
+                let hears = only.is_none_or(|only: usize| self.spaces[only].id() == space.id());
+                let map = recorder.map(space.id());
+                prop_assert!(if hears { map == view } else { map.is_empty() }, "{map:#x?}\n{view:#x?}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that a rollback has to bring back.
+    fn shape(&self) -> String {
+        let describe = |tree: &memory_core::Tree| {
+            let regions = tree.regions().map(|(id, node)| {
+                let children: Vec<_> = node.children().collect();
+                let (kind, size, flags) = (node.kind(), node.size(), node.flags());
+                format!("{id:?} {kind:?} {size} {flags:?} {:?} {children:?}\n", node.placement())
+            });
+            regions.collect::<String>()
+        };
+        self.system.memory().read(describe).unwrap()
+    }
+
+    fn generations(&self) -> Vec<u64> {
+        self.spaces.iter().map(|space| space.generation()).collect()
+    }
+
+    /// One transaction, which may be refused by a listener at some call. Returns whether it was.
+    fn transact(&mut self) -> Result<bool, TestCaseError> {
+        let refuses = self.forest.rng.percent(40);
+        if refuses {
+            let calls = self.forest.rng.below(8) as usize;
+            self.journal.refuse_after(calls);
+        }
+        let before = (self.shape(), self.generations());
+        let memory = self.system.memory().clone();
+        let transaction = memory.begin().unwrap();
+        for _ in 0..1 + self.forest.rng.below(16) {
+            self.forest.change();
+        }
+        let result = if self.forest.is_small() { transaction.commit() } else { Ok(drop(transaction)) };
+        let calls = self.journal.take();
+        let refused = result.is_err();
+        match result {
+            Ok(()) => self.check_order(&calls)?,
+            Err(error) => {
+                prop_assert!(refuses && error.to_string().contains(recorder::NO_SLOT), "{error}");
+                prop_assert_eq!(before, (self.shape(), self.generations()));
+                self.check_taken_back(&calls)?;
+            }
+        }
+        self.check_maps()?;
+        Ok(refused)
+    }
+
+    /// The order that is promised: what goes before what comes, addresses ascending, priorities falling and rising; and
+    /// nothing is deleted and added again.
+    fn check_order(&self, calls: &[Call]) -> Result<(), TestCaseError> {
+        let events = || calls.iter().filter(|call| call.is_event());
+        for space in &self.spaces {
+            let here: Vec<_> = events().filter(|call| call.space() == Some(space.id())).collect();
+            let keys: Vec<_> = here.iter().map(|call| call.order()).collect();
+            prop_assert!(keys.is_sorted(), "{here:#x?}");
+            for call in &here {
+                prop_assert!(!here.iter().any(|other| call.undoes(other)), "{call:#x?} for nothing");
+            }
+        }
+        for (recorder, _) in &self.listeners {
+            let mine: Vec<_> = calls.iter().filter(|call| call.listener == recorder.name()).collect();
+            if let (Some(first), Some(last)) = (mine.first(), mine.last()) {
+                prop_assert!(first.is_begin() && last.is_commit() && !mine[1..].iter().any(|c| c.is_begin()));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a refusal: what was told, and then its inverse, the last first.
+    fn check_taken_back(&self, calls: &[Call]) -> Result<(), TestCaseError> {
+        let told: Vec<_> = calls.iter().filter(|call| call.is_event() && !call.is_nop()).collect();
+        prop_assert!(told.len() % 2 == 0, "{told:#x?}");
+        let (first, second) = told.split_at(told.len() / 2);
+        for (call, inverse) in first.iter().zip(second.iter().rev()) {
+            prop_assert!(call.undoes(inverse) && call.listener == inverse.listener, "{call:?} {inverse:?}");
+        }
+        let count = |is: fn(&Call) -> bool| calls.iter().filter(|call| is(call)).count();
+        prop_assert_eq!(count(Call::is_begin), count(Call::is_commit));
+        Ok(())
+    }
+}
+
+/// 100 transactions on one machine, spaces that go, and listeners that leave. Returns how many ranges were added, and
+/// how many transactions were refused.
+fn hundred_transactions(seed: u64) -> Result<(usize, usize), TestCaseError> {
+    let mut machine = Machine::new(seed);
+    machine.check_maps()?;
+    machine.journal.take();
+    let mut refused = 0;
+    for _ in 0..100 {
+        refused += usize::from(machine.transact()?);
+        machine.journal.refuse_none();
+    }
+    let gone = machine.spaces.pop().unwrap();
+    let id = gone.id();
+    drop(gone);
+    for (recorder, _) in &machine.listeners {
+        prop_assert!(recorder.map(id).is_empty(), "a space that is gone has its ranges deleted");
+    }
+    machine.check_maps()?;
+    let mut sum = 0;
+    for (recorder, guard) in machine.listeners.drain(..) {
+        guard.unregister().unwrap();
+        let (added, deleted) = recorder.counts();
+        prop_assert_eq!(added, deleted);
+        sum += added;
+        prop_assert!(machine.spaces.iter().all(|space| recorder.map(space.id()).is_empty()));
+    }
+    prop_assert_eq!(machine.system.reclaim(), 0);
+    Ok((sum, refused))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 100, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_map_built_from_the_calls_is_the_view_after_10_000_transactions_with_refusals(seed in any::<u64>()) {
+        hundred_transactions(seed)?;
+    }
+}
+
+/// What the transactions above are made of, so that they cannot become trivial unseen.
+#[test]
+fn random_transactions_add_ranges_and_are_refused() {
+    let results: Vec<_> = (0..10).map(|seed| hundred_transactions(seed).unwrap()).collect();
+    let added: usize = results.iter().map(|(added, _)| added).sum();
+    let refused: usize = results.iter().map(|(_, refused)| refused).sum();
+    println!("1,000 transactions: {added} ranges added, {refused} refused");
+    assert!(added > 1000 && refused > 50, "{added} {refused}");
+}

@@ -1,0 +1,227 @@
+//! A listener that notes what it is told, builds its own map from it, and refuses when it is asked to.
+
+use memory_core::{RegionId, SpaceId};
+use memory_dispatch::{AddressSpace, Listener, Refusal, Section};
+use memory_flatview::RangeFlags;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// The reason of every refusal.
+pub const NO_SLOT: &str = "no slot is left";
+
+/// A range as a map has it: addresses, who answers reads and writes and where, attributes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Range {
+    start: u64,
+    last: u64,
+    read: Option<(RegionId, u64)>,
+    write: Option<(RegionId, u64)>,
+    flags: u8,
+}
+
+impl Range {
+    fn of(section: &Section) -> Self {
+        let part = |part: &memory_dispatch::SectionPart| (part.region(), part.offset());
+        Self {
+            start: section.range().start(),
+            last: section.range().last(),
+            read: section.read().map(part),
+            write: section.write().map(part),
+            flags: section.flags().bits(),
+        }
+    }
+}
+
+/// The view of a space, as a map.
+pub fn view_of(space: &AddressSpace) -> Vec<Range> {
+    space.with_view(|view| {
+        let range = |range: &memory_flatview::FlatRange| {
+            let part = |part: &memory_flatview::Part| (part.target().region(), part.offset());
+            let (start, last) = (range.range().start(), range.range().last());
+            let flags: RangeFlags = range.flags();
+            let (read, write) = (range.read().map(part), range.write().map(part));
+            Range { start, last, read, write, flags: flags.bits() }
+        };
+        view.ranges().map(range).collect()
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum What {
+    Begin,
+    Del,
+    Add,
+    Nop,
+    Commit,
+}
+
+/// One call of a listener.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub listener: usize,
+    priority: i32,
+    what: What,
+    at: Option<(SpaceId, Range)>,
+}
+
+impl Call {
+    pub fn space(&self) -> Option<SpaceId> {
+        self.at.map(|(space, _)| space)
+    }
+
+    pub fn is_begin(&self) -> bool {
+        self.what == What::Begin
+    }
+
+    pub fn is_commit(&self) -> bool {
+        self.what == What::Commit
+    }
+
+    pub fn is_nop(&self) -> bool {
+        self.what == What::Nop
+    }
+
+    pub fn is_event(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// What the calls of one space are sorted by.
+    pub fn order(&self) -> (u8, u64, i32) {
+        let start = self.at.map_or(0, |(_, range)| range.start);
+        match self.what {
+            What::Begin => (0, 0, 0),
+            What::Del => (1, start, -self.priority),
+            What::Add | What::Nop => (2, start, self.priority),
+            What::Commit => (3, 0, 0),
+        }
+    }
+
+    /// Whether one of the two deletes what the other adds.
+    pub fn undoes(&self, other: &Self) -> bool {
+        let opposite = matches!((self.what, other.what), (What::Add, What::Del) | (What::Del, What::Add));
+        opposite && self.at == other.at
+    }
+}
+
+/// What all listeners of a machine were told, in order.
+#[derive(Default)]
+pub struct Journal {
+    calls: Mutex<Vec<Call>>,
+    /// Calls that are left until one is refused.
+    left: Mutex<Option<usize>>,
+}
+
+impl Journal {
+    pub fn refuse_after(&self, calls: usize) {
+        *self.left.lock().unwrap() = Some(calls);
+    }
+
+    pub fn refuse_none(&self) {
+        *self.left.lock().unwrap() = None;
+    }
+
+    pub fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    fn is_refused(&self) -> bool {
+        let mut left = self.left.lock().unwrap();
+        match *left {
+            None => false,
+            Some(0) => {
+                // once: the inverse calls go through
+                *left = None;
+                true
+            }
+            Some(more) => {
+                *left = Some(more - 1);
+                false
+            }
+        }
+    }
+}
+
+pub struct Recorder {
+    name: usize,
+    priority: i32,
+    nop: bool,
+    journal: Arc<Journal>,
+    maps: Mutex<BTreeMap<SpaceId, Vec<Range>>>,
+    counts: Mutex<(usize, usize)>,
+}
+
+impl Recorder {
+    pub fn new(name: usize, priority: i32, nop: bool, journal: Arc<Journal>) -> Self {
+        let (maps, counts) = Default::default();
+        Self { name, priority, nop, journal, maps, counts }
+    }
+
+    pub fn name(&self) -> usize {
+        self.name
+    }
+
+    pub fn map(&self, space: SpaceId) -> Vec<Range> {
+        self.maps.lock().unwrap().get(&space).cloned().unwrap_or_default()
+    }
+
+    /// How many ranges were added and deleted.
+    pub fn counts(&self) -> (usize, usize) {
+        *self.counts.lock().unwrap()
+    }
+
+    fn note(&self, what: What, at: Option<(SpaceId, Range)>) {
+        let call = Call { listener: self.name, priority: self.priority, what, at };
+        self.journal.calls.lock().unwrap().push(call);
+    }
+
+    fn told(&self, what: What, section: &Section) -> Result<(SpaceId, Range), Refusal> {
+        if self.journal.is_refused() {
+            return Err(NO_SLOT.into());
+        }
+        let at = (section.space(), Range::of(section));
+        self.note(what, Some(at));
+        Ok(at)
+    }
+}
+
+impl Listener for Recorder {
+    fn begin(&self) {
+        self.note(What::Begin, None);
+    }
+
+    fn region_del(&self, section: &Section) -> Result<(), Refusal> {
+        let (space, range) = self.told(What::Del, section)?;
+        let mut maps = self.maps.lock().unwrap();
+        let map = maps.get_mut(&space).expect("what is deleted was added");
+        let at = map.binary_search(&range).expect("what is deleted is there");
+        map.remove(at);
+        self.counts.lock().unwrap().1 += 1;
+        Ok(())
+    }
+
+    fn region_add(&self, section: &Section) -> Result<(), Refusal> {
+        let (space, range) = self.told(What::Add, section)?;
+        let mut maps = self.maps.lock().unwrap();
+        let map = maps.entry(space).or_default();
+        let at = map.partition_point(|other| other.start < range.start);
+        let overlaps = |other: &Range| other.start <= range.last && range.start <= other.last;
+        assert!(!map.iter().any(overlaps), "what is added is free");
+        map.insert(at, range);
+        self.counts.lock().unwrap().0 += 1;
+        Ok(())
+    }
+
+    fn wants_nop(&self) -> bool {
+        self.nop
+    }
+
+    fn region_nop(&self, section: &Section) -> Result<(), Refusal> {
+        let (space, range) = self.told(What::Nop, section)?;
+        assert!(self.map(space).binary_search(&range).is_ok(), "what stays is there");
+        Ok(())
+    }
+
+    fn commit(&self) {
+        self.note(What::Commit, None);
+    }
+}
