@@ -90,7 +90,12 @@ impl Machine {
         for _ in 0..1 + self.forest.rng.below(16) {
             self.forest.change();
         }
-        let result = if self.forest.is_small() { transaction.commit() } else { Ok(drop(transaction)) };
+        let result = if self.forest.is_small() {
+            transaction.commit()
+        } else {
+            drop(transaction);
+            Ok(())
+        };
         let calls = self.journal.take();
         let refused = result.is_err();
         match result {
