@@ -1,7 +1,7 @@
 //! Time, and timers.
 
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, thread};
-use memory_dispatch::chain;
+use memory_dispatch::{Entry, EntryKind};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -98,13 +98,13 @@ impl Clock {
         }
     }
 
-    /// A timer that calls `fire` on `device`, which is held weakly. `guard` is the number of the device's owner, for the
-    /// re-entrancy guard.
-    pub fn timer<D: Send + Sync + 'static>(&self, guard: u64, device: &Arc<D>, fire: fn(&D)) -> Timer {
+    /// A timer that calls `fire` on `device`, which is held weakly and entered by `entry`. A device that was unplugged has
+    /// no more timers.
+    pub fn timer<D: Send + Sync + 'static>(&self, entry: Entry, device: &Arc<D>, fire: fn(&D)) -> Timer {
         let device: Weak<D> = Arc::downgrade(device);
         let fire = move || {
             if let Some(device) = device.upgrade()
-                && let Ok(_link) = chain::enter(guard, false)
+                && let Ok(_link) = entry.enter(EntryKind::Timer)
             {
                 fire(&device);
             }
@@ -231,6 +231,7 @@ impl fmt::Debug for Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use memory_dispatch::MemorySystem;
 
     struct Log {
         clock: Clock,
@@ -243,6 +244,12 @@ mod tests {
         }
     }
 
+    fn entry() -> Entry {
+        let system = MemorySystem::new();
+        let nobody: Weak<()> = Weak::new();
+        system.entry(system.memory().owner("/machine/device", nobody).id())
+    }
+
     fn log(clock: &Clock) -> Arc<Log> {
         Arc::new(Log { clock: clock.clone(), seen: Mutex::default() })
     }
@@ -251,7 +258,7 @@ mod tests {
     fn stepping_runs_timers_in_order_each_at_its_time() {
         let clock = Clock::stepped();
         let log = log(&clock);
-        let timers: Vec<_> = (0..3).map(|_| clock.timer(1, &log, Log::note)).collect();
+        let timers: Vec<_> = (0..3).map(|_| clock.timer(entry(), &log, Log::note)).collect();
         for (timer, deadline) in timers.iter().zip([30, 10, 20]) {
             timer.set(deadline);
         }
@@ -268,7 +275,7 @@ mod tests {
     fn a_timer_of_a_device_that_is_gone_does_nothing() {
         let clock = Clock::stepped();
         let log = log(&clock);
-        let timer = clock.timer(1, &log, Log::note);
+        let timer = clock.timer(entry(), &log, Log::note);
         timer.set(1);
         drop(log);
         clock.step(2);
@@ -280,7 +287,7 @@ mod tests {
         let clock = Clock::real();
         let (sender, receiver) = std::sync::mpsc::channel();
         let sender = Arc::new(Mutex::new(sender));
-        let timer = clock.timer(1, &sender, |sender| sender.lock().unwrap().send(()).unwrap());
+        let timer = clock.timer(entry(), &sender, |sender| sender.lock().unwrap().send(()).unwrap());
         timer.set(clock.now() + 1000);
         receiver.recv_timeout(Duration::from_secs(20)).unwrap();
     }

@@ -10,7 +10,7 @@ use memory_core::{
     AccessRules, BusFault, Memory, MemoryError, Methods, Owner, RamBlock, Region, RegionRef, Size, TxAttrs,
     Width,
 };
-use memory_dispatch::AddressSpace;
+use memory_dispatch::{AddressSpace, Entry};
 
 /// A region that the machine may map.
 #[derive(Clone, Debug)]
@@ -207,9 +207,14 @@ impl<'a> Realize<'a> {
         self.inputs.push((name.to_owned(), IrqInputs::new(count, device, set)));
     }
 
+    /// The way into the device for what is no access and has no method here: a back end's thread.
+    pub fn entry(&self) -> Entry {
+        self.around.dma.entry(self.owner.id())
+    }
+
     /// A timer of the machine's clock that enters the device through the re-entrancy guard.
     pub fn timer<D: Send + Sync + 'static>(&self, device: &Arc<D>, fire: fn(&D)) -> Timer {
-        self.around.host.clock.timer(self.owner.id().number(), device, fire)
+        self.around.host.clock.timer(self.entry(), device, fire)
     }
 
     /// The device's port for DMA.

@@ -42,6 +42,10 @@ pub trait CommitSink: Send + Sync {
     /// Called after a commit, with no lock held: the place for what destructors may run in.
     fn settle(&self);
 
+    /// Called after the commit that took an owner's regions off the map for good, with no lock held: its plug guard is
+    /// gone.
+    fn unplugged(&self, owner: OwnerId);
+
     /// Takes what may be the last reference to an owner; its destructor must run with no lock held and outside of
     /// any access.
     fn retire(&self, owner: Box<dyn Any + Send>);
@@ -152,7 +156,7 @@ impl Memory {
 
     /// Plugs a device in: the guard is what keeps its regions mapped, see [`Plug`].
     pub fn plug<T: ?Sized + Send + Sync + 'static>(&self, owner: &Owner, device: Arc<T>) -> Plug<T> {
-        Plug::new(self.clone(), owner.id(), device)
+        Plug::new(self.clone(), owner, device)
     }
 
     /// A region that groups others, `size` bytes long.
@@ -411,6 +415,7 @@ impl Memory {
         let mut work = Work { memory: self, state: self.held(Option::take).flatten(), end: true };
         let Some(state) = &mut work.state else { return };
         let (mut regions, mut owners, mut errands) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unplugged = Vec::new();
         while let Some(condemned) = self.inner.condemned.pop() {
             match condemned {
                 Condemned::Region(id) => {
@@ -419,6 +424,7 @@ impl Memory {
                 }
                 Condemned::Plug(owner, device) => {
                     state.unplug(owner);
+                    unplugged.push(owner);
                     owners.push(device);
                 }
                 Condemned::Errand(errand) => errands.push(errand),
@@ -436,6 +442,9 @@ impl Memory {
         let buried: Vec<Node> = regions.into_iter().filter_map(|id| state.bury(id)).collect();
         state.settle();
         drop(work);
+        if let Some(sink) = &sink {
+            unplugged.into_iter().for_each(|owner| sink.unplugged(owner));
+        }
         // a region may have held its callbacks or its host memory alone, so it is retired as an owner is
         if !buried.is_empty() {
             owners.push(Box::new(buried));

@@ -71,17 +71,23 @@ impl fmt::Debug for Owner {
 pub struct Plug<T: ?Sized + Send + Sync + 'static> {
     memory: Memory,
     owner: OwnerId,
+    path: Arc<str>,
     device: Option<Arc<T>>,
 }
 
 impl<T: ?Sized + Send + Sync + 'static> Plug<T> {
-    pub(crate) fn new(memory: Memory, owner: OwnerId, device: Arc<T>) -> Self {
-        Self { memory, owner, device: Some(device) }
+    pub(crate) fn new(memory: Memory, owner: &Owner, device: Arc<T>) -> Self {
+        Self { memory, owner: owner.id(), path: owner.path().clone(), device: Some(device) }
     }
 
     /// The owner that the device is to its regions.
     pub fn owner(&self) -> OwnerId {
         self.owner
+    }
+
+    /// The owner's path, for people.
+    pub fn path(&self) -> &Arc<str> {
+        &self.path
     }
 
     /// The device.

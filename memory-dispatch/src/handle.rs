@@ -22,12 +22,23 @@ const LOOKING: u64 = u64::MAX;
 pub(crate) struct HandleShared {
     /// Generation of the view that the handle is on, 0 while it is parked, [`LOOKING`] while it takes up a view.
     on: AtomicU64,
+    name: Arc<str>,
     kick: Box<dyn Fn() + Send + Sync>,
 }
 
 impl HandleShared {
-    pub(crate) fn new(kick: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { on: AtomicU64::new(0), kick: Box::new(kick) }
+    pub(crate) fn new(name: Arc<str>, kick: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { on: AtomicU64::new(0), name, kick: Box::new(kick) }
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether the handle is on the view of `generation`, or is taking up some view.
+    pub(crate) fn may_be_on(&self, generation: u64) -> bool {
+        let on = self.on.load(Ordering::SeqCst);
+        on == generation || on == LOOKING
     }
 
     /// Kicks the handle unless it is parked or on the view of `generation`.
@@ -94,6 +105,11 @@ impl VcpuHandle {
         &self.space
     }
 
+    /// The name, for people.
+    pub fn name(&self) -> &str {
+        self.shared.name()
+    }
+
     /// The generation of the published map: one atomic load. Whoever keeps [`HostPage`]s compares it at each use.
     #[inline]
     pub fn generation(&self) -> u64 {
@@ -108,7 +124,7 @@ impl VcpuHandle {
             self.cache = None;
             self.on = 0;
             self.shared.on.store(0, Ordering::SeqCst);
-            self.space.system().reclaim().signal();
+            self.space.system().left_view();
         }
     }
 
@@ -136,7 +152,7 @@ impl VcpuHandle {
             self.on = generation;
             self.shared.on.store(generation, Ordering::SeqCst);
             if left_one {
-                space.system().reclaim().signal();
+                space.system().left_view();
             }
         }
         let found = find(&mut self.table, view, generation, address);

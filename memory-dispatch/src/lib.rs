@@ -31,21 +31,25 @@
 
 mod access;
 pub mod chain;
+mod entry;
 mod handle;
 mod listener;
 mod locked;
 mod map;
 mod reclaim;
+mod removal;
 mod section;
 mod space;
 mod sync;
 mod system;
 mod window;
 
+pub use entry::{Entry, EntryKind, EntryLink};
 pub use handle::VcpuHandle;
 pub use listener::{Listener, ListenerGuard, Refusal};
 pub use locked::{DmaQueue, Locked, LockedDevice};
 pub use map::{BOUNCE_BUDGET, Direction, MapError, MapGuard};
+pub use removal::{Detached, Laggard, WaitError};
 pub use section::{Pin, Section, SectionPart};
 pub use space::{AddressSpace, SpaceConfig, Unassigned};
 pub use system::MemorySystem;

@@ -5,16 +5,18 @@
 //! `Arc::into_inner` alone, never judged by a count.
 
 use crate::chain;
-use crate::sync::{Arc, AtomicUsize, Mutex, OnceLock, Ordering, PoisonError, SegQueue, fence};
-use memory_core::Memory;
-use memory_flatview::View;
+use crate::sync::{Arc, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, SegQueue, fence};
+use memory_core::{Memory, OwnerId};
+use memory_flatview::{Part, View};
 use std::any::Any;
+use std::collections::HashMap;
 
 type Notify = Box<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 pub(crate) struct Reclaim {
-    /// Replaced views. The mutex is held to move entries in or out, never while one is dropped.
+    /// Replaced views, each once. The mutex is held to look through the entries and to move them in or out, never while
+    /// one is dropped.
     views: Mutex<Vec<Arc<View>>>,
     /// How many replaced views there may be; see [`Reclaim::signal`].
     pending: AtomicUsize,
@@ -24,8 +26,13 @@ pub(crate) struct Reclaim {
 }
 
 impl Reclaim {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<View>>> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists a replaced view. Two entries would hold each other for ever, so a view that is listed is not listed again.
     pub(crate) fn retire_view(&self, view: Arc<View>) {
-        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut views = self.lock();
         if !views.iter().any(|known| Arc::ptr_eq(known, &view)) {
             views.push(view);
             self.pending.store(views.len(), Ordering::Relaxed);
@@ -54,52 +61,57 @@ impl Reclaim {
         }
     }
 
-    /// Runs where destructors may run. Elsewhere (a commit of a device, inside its own callback) somebody has to be told:
-    /// a guest that switches banks all day must not fill the list.
-    pub(crate) fn settle(&self, memory: &Memory) {
-        if chain::is_idle() {
-            self.run(memory);
-        } else {
-            self.signal();
-        }
-    }
-
     /// Drops what nobody uses any more, if this thread is where destructors may run. Returns how many replaced views
-    /// are still in use.
-    pub(crate) fn run(&self, memory: &Memory) -> usize {
+    /// are still in use, and whether anything was dropped.
+    pub(crate) fn run(&self, memory: &Memory) -> (usize, bool) {
         if !chain::is_idle() || memory.is_inside_transaction() {
-            return self.views.lock().unwrap_or_else(PoisonError::into_inner).len();
+            return (self.lock().len(), false);
         }
-        // some of it holds views
-        self.drop_rest();
-        let mut replaced = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
-        // a view that is retired while another thread is here may be listed twice, and two entries would hold each other
-        // for ever
-        replaced.sort_unstable_by_key(Arc::as_ptr);
-        replaced.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        let (mut dead, mut used) = (Vec::new(), Vec::new());
-        fence(Ordering::SeqCst);
-        for view in replaced {
-            match Arc::try_unwrap(view) {
-                Ok(view) => dead.push(view),
-                Err(view) => used.push(view),
-            }
-        }
-        let left = used.len();
-        {
-            let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-            views.append(&mut used);
-            self.pending.store(views.len(), Ordering::Relaxed);
-        }
+        // first, since there may be references to views among it
+        let mut dropped = self.drop_rest();
+        let (dead, left) = self.take_unused();
+        dropped |= !dead.is_empty();
         drop(dead);
-        self.drop_rest();
-        left
+        dropped |= self.drop_rest();
+        (left, dropped)
     }
 
-    fn drop_rest(&self) {
+    fn drop_rest(&self) -> bool {
+        let mut any = false;
         while let Some(last) = self.rest.pop() {
             drop(last);
+            any = true;
         }
+        any
+    }
+
+    /// Takes sole ownership of the replaced views that nobody is on, and counts the others. The list is locked meanwhile: a
+    /// view that is used is on it at any time.
+    fn take_unused(&self) -> (Vec<View>, usize) {
+        let mut views = self.lock();
+        let mut dead = Vec::new();
+        fence(Ordering::SeqCst);
+        for view in std::mem::take(&mut *views) {
+            match Arc::try_unwrap(view) {
+                Ok(view) => dead.push(view),
+                Err(view) => views.push(view),
+            }
+        }
+        self.pending.store(views.len(), Ordering::Relaxed);
+        (dead, views.len())
+    }
+
+    /// The generations of the listed views that show a region of `owner`. `known` remembers which do.
+    pub(crate) fn showing(&self, owner: OwnerId, known: &mut HashMap<u64, bool>) -> Vec<u64> {
+        let shows = |view: &View| {
+            let is_owned =
+                |part: Option<&Part>| part.is_some_and(|part| part.target().owner() == Some(owner));
+            view.ranges().any(|range| is_owned(range.read()) || is_owned(range.write()))
+        };
+        let views = self.lock();
+        let shown =
+            views.iter().filter(|view| *known.entry(view.generation()).or_insert_with(|| shows(view)));
+        shown.map(|view| view.generation()).collect()
     }
 }
 
@@ -108,14 +120,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_view_that_is_listed_twice_is_let_go_of() {
+    fn a_view_that_is_retired_twice_is_listed_once() {
         let memory = Memory::new();
         let reclaim = Reclaim::default();
         let view = Arc::new(View::empty(1));
         let weak = Arc::downgrade(&view);
-        reclaim.views.lock().unwrap().extend([view.clone(), view.clone()]);
-        assert_eq!(reclaim.run(&memory), 1, "in use, and counted once");
+        reclaim.retire_view(view.clone());
+        reclaim.retire_view(view.clone());
+        assert_eq!(reclaim.run(&memory), (1, false), "in use, and counted once");
         drop(view);
-        assert_eq!((reclaim.run(&memory), weak.strong_count()), (0, 0));
+        assert_eq!((reclaim.run(&memory), weak.strong_count()), ((0, true), 0));
+    }
+
+    #[test]
+    fn what_holds_a_view_among_the_rest_is_dropped_before_the_view() {
+        let memory = Memory::new();
+        let reclaim = Reclaim::default();
+        let view = Arc::new(View::empty(1));
+        reclaim.retire(Box::new(view.clone()));
+        reclaim.retire_view(view);
+        assert_eq!(reclaim.run(&memory), (0, true));
     }
 }

@@ -4,11 +4,12 @@ use crate::access::{Access, Found};
 use crate::chain;
 use crate::handle::{HandleShared, VcpuHandle};
 use crate::map::Bounce;
-use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Mutex, Ordering, PoisonError, Weak};
+use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Guard, Mutex, Ordering, PoisonError, Weak, fence};
 use crate::system::SystemInner;
 use memory_core::{BusFault, ByteOrder, HostPage, RegionRef, SpaceId, TxAttrs, Width};
 use memory_flatview::View;
 use std::fmt;
+use std::ops::Deref;
 
 /// What an access gets where nobody answers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -110,7 +111,15 @@ impl AddressSpace {
 
     /// Looks at the published view. It stays published or at least alive meanwhile: do not take long.
     pub fn with_view<R>(&self, look: impl FnOnce(&View) -> R) -> R {
-        look(&self.published.load())
+        look(&self.look())
+    }
+
+    /// Looks at the published view, as a thread without a handle does.
+    #[inline]
+    pub(crate) fn look(&self) -> Look<'_> {
+        let view = self.published.load();
+        let generation = view.generation();
+        Look { view, _leave: Leave { space: self, generation } }
     }
 
     pub(crate) fn published(&self) -> &ArcSwap<View> {
@@ -148,7 +157,7 @@ impl AddressSpace {
         run: impl FnOnce(&Access<'_>) -> Result<R, BusFault>,
     ) -> Result<R, BusFault> {
         chain::check_unlocked()?;
-        let view = self.published.load();
+        let view = self.look();
         run(&Access::new(self, &view, attrs))
     }
 
@@ -225,14 +234,23 @@ impl AddressSpace {
     /// The page of host memory at `address` (a multiple of the page's size), if all of it is one range of RAM, or for
     /// reads ROM or a ROM device in ROMD mode.
     pub fn page(&self, address: u64, write: bool) -> Option<HostPage> {
-        let view = self.published.load();
-        crate::access::page(Found::at(&view, address)?, address, write)
+        crate::access::page(Found::at(&self.look(), address)?, address, write)
     }
 
     /// A handle for one vCPU thread. `kick` makes that thread look at its handle soon, by leaving guest code or
     /// returning from a wait; it is called from any thread and must not block.
     pub fn handle(self: &Arc<Self>, kick: impl Fn() + Send + Sync + 'static) -> VcpuHandle {
-        let shared = Arc::new(HandleShared::new(kick));
+        self.handle_named(self.name.clone(), kick)
+    }
+
+    /// As [`AddressSpace::handle`], with a name for people who want to know what a removal waits for. Without one it is that
+    /// of the space.
+    pub fn handle_named(
+        self: &Arc<Self>,
+        name: impl Into<Arc<str>>,
+        kick: impl Fn() + Send + Sync + 'static,
+    ) -> VcpuHandle {
+        let shared = Arc::new(HandleShared::new(name.into(), kick));
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         handles.retain(|handle| handle.strong_count() > 0);
         handles.push(Arc::downgrade(&shared));
@@ -241,12 +259,51 @@ impl AddressSpace {
 
     /// Kicks the handles that are neither parked nor on the published view.
     pub(crate) fn kick_laggards(&self) {
-        let handles: Vec<_> = {
-            let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-            handles.iter().filter_map(Weak::upgrade).collect()
-        };
         let generation = self.generation();
-        handles.iter().for_each(|handle| handle.kick_unless_on(generation));
+        self.live_handles().iter().for_each(|handle| handle.kick_unless_on(generation));
+    }
+
+    /// The names of the handles that are on the view of `generation`, or may be.
+    pub(crate) fn handles_on(&self, generation: u64) -> Vec<Arc<str>> {
+        let on = |handle: &Arc<HandleShared>| handle.may_be_on(generation).then(|| handle.name().clone());
+        self.live_handles().iter().filter_map(on).collect()
+    }
+
+    fn live_handles(&self) -> Vec<Arc<HandleShared>> {
+        let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// The view that a thread without a handle is on. When it lets go of one that has been replaced meanwhile, it says so.
+pub(crate) struct Look<'a> {
+    // dropped first: `Leave` speaks of a view that was let go of
+    view: Guard<Arc<View>>,
+    _leave: Leave<'a>,
+}
+
+impl Deref for Look<'_> {
+    type Target = View;
+
+    #[inline]
+    fn deref(&self) -> &View {
+        &self.view
+    }
+}
+
+struct Leave<'a> {
+    space: &'a AddressSpace,
+    generation: u64,
+}
+
+impl Drop for Leave<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // between letting go of the view and looking whether it was replaced; see `removal` and `Reclaim::signal`
+        fence(Ordering::SeqCst);
+        if self.space.generation.load(Ordering::Relaxed) != self.generation {
+            self.space.system.left_view();
+        }
     }
 }
 

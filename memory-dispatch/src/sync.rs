@@ -1,11 +1,11 @@
 //! The one place of this crate that names atomics, locks and concurrent containers.
 
-pub(crate) use arc_swap::{ArcSwap, Cache};
+pub(crate) use arc_swap::{ArcSwap, Cache, Guard};
 pub(crate) use crossbeam::queue::SegQueue;
 pub(crate) use dashmap::DashMap;
 pub use std::sync::{Arc, Weak};
 pub(crate) use std::sync::{
-    Mutex, MutexGuard, OnceLock, PoisonError,
+    Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
 };
 pub(crate) use std::thread_local;

@@ -1,10 +1,13 @@
 //! The address spaces of a machine, and what a commit does to them.
 
+use crate::chain;
+use crate::entry::Door;
 use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
+use crate::removal::Waiters;
 use crate::space::{AddressSpace, SpaceConfig};
 use crate::sync::{Arc, DashMap, Mutex, PoisonError, Weak};
-use memory_core::{AddrRange, CommitSink, Memory, MemoryError, RegionId, RegionRef, SpaceId, Tree};
+use memory_core::{AddrRange, CommitSink, Memory, MemoryError, OwnerId, RegionId, RegionRef, SpaceId, Tree};
 use memory_flatview::{View, render, resolve_root};
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -30,6 +33,9 @@ pub(crate) struct SystemInner {
     /// Views of spaces that are gone, of which listeners have yet to be told. Held for an instant.
     departed: Mutex<Vec<(SpaceId, Arc<View>)>>,
     reclaim: Reclaim,
+    /// The doors of owners that are plugged in.
+    doors: DashMap<OwnerId, Arc<Door>>,
+    waiters: Waiters,
 }
 
 impl Default for MemorySystem {
@@ -51,6 +57,8 @@ impl MemorySystem {
             listeners: Listeners::default(),
             departed: Mutex::default(),
             reclaim: Reclaim::default(),
+            doors: DashMap::new(),
+            waiters: Waiters::default(),
         });
         let sink: Weak<SystemInner> = Arc::downgrade(&inner);
         inner.memory.set_sink(sink);
@@ -100,7 +108,7 @@ impl MemorySystem {
     /// Drops what was replaced and is used no more: destructors of devices run here. Does nothing inside an
     /// access, a transaction or a listener. Returns how many replaced views are still in use.
     pub fn reclaim(&self) -> usize {
-        self.inner.reclaim.run(&self.inner.memory)
+        self.inner.run_reclaim()
     }
 
     /// Names who is told that a call of [`MemorySystem::reclaim`] may find something to do, once; false if that was done
@@ -147,6 +155,47 @@ impl SystemInner {
 
     pub(crate) fn reclaim(&self) -> &Reclaim {
         &self.reclaim
+    }
+
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// The door of `owner`, which is made at the first call.
+    pub(crate) fn door(&self, owner: OwnerId) -> Arc<Door> {
+        self.doors.entry(owner).or_default().clone()
+    }
+
+    /// The names of the handles that are on the view of `generation`, or may be.
+    pub(crate) fn handles_on(&self, generation: u64) -> Vec<Arc<str>> {
+        self.live_spaces().iter().flat_map(|space| space.handles_on(generation)).collect()
+    }
+
+    /// A reader has let go of a view that was replaced.
+    #[cold]
+    pub(crate) fn left_view(&self) {
+        self.waiters.wake();
+        self.reclaim.signal();
+    }
+
+    fn run_reclaim(&self) -> usize {
+        let (left, dropped) = self.reclaim.run(&self.memory);
+        if dropped {
+            self.waiters.wake();
+        }
+        left
+    }
+
+    /// Runs where destructors may run. Elsewhere (a commit of a device, inside its own callback) somebody has to be told:
+    /// a guest that switches banks all day must not fill the list.
+    fn settle_reclaim(&self) {
+        if chain::is_idle() {
+            self.run_reclaim();
+        } else {
+            self.reclaim.signal();
+        }
+        // this thread may have been the last on a view
+        self.waiters.wake();
     }
 
     /// An address space is gone. Its view stays with the listeners until they have been told, which nobody waits for.
@@ -292,7 +341,14 @@ impl CommitSink for SystemInner {
     }
 
     fn settle(&self) {
-        self.reclaim.settle(&self.memory);
+        self.settle_reclaim();
+    }
+
+    fn unplugged(&self, owner: OwnerId) {
+        if let Some((_, door)) = self.doors.remove(&owner) {
+            door.close();
+            self.waiters.wake();
+        }
     }
 
     fn retire(&self, owner: Box<dyn Any + Send>) {

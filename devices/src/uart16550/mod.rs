@@ -10,7 +10,7 @@ use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, OnceLock, Ordering, Poison
 use crate::{Device, DeviceError, DeviceInfo, FdtNode, FdtPlace, FdtValue, Inspector};
 use crate::{IrqLine, Property, Realize, ResetType};
 use memory_core::{AccessRules, BusFault, Region, TxAttrs, Width};
-use memory_dispatch::chain;
+use memory_dispatch::EntryKind;
 use port::Port;
 use registers::{IIR_FCR, Interrupt, MCR, MOST_SHIFT, RBR_THR_DLL, SCR, SIZE};
 use serde::{Deserialize, Serialize};
@@ -152,11 +152,11 @@ impl Device for Uart16550 {
         let wiring = Wiring { irq: ctx.output("irq"), backend: backend.clone(), _regs: regs };
         let _ = self.wiring.set(wiring);
         self.update(&mut self.port());
-        let (device, guard): (Weak<Self>, u64) = (Arc::downgrade(&self), ctx.owner().id().number());
+        let (device, entry): (Weak<Self>, _) = (Arc::downgrade(&self), ctx.entry());
         backend.on_input(Box::new(move || {
             // input that comes while this thread is in the device is found at the next read
             if let Some(device) = device.upgrade()
-                && let Ok(_link) = chain::enter(guard, false)
+                && let Ok(_link) = entry.enter(EntryKind::BackEnd)
             {
                 device.fetch();
             }

@@ -56,7 +56,7 @@ impl Onward {
         access: &Access<'_>,
         run: impl FnOnce(&Access<'_>) -> Result<R, BusFault>,
     ) -> Result<R, BusFault> {
-        let view = self.space.published().load();
+        let view = self.space.look();
         run(&Access { space: &self.space, view: &view, attrs: access.attrs, translations: self.translations })
     }
 }

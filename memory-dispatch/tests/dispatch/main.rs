@@ -18,6 +18,7 @@ mod locked;
 mod map;
 mod order;
 mod publish;
+mod removal;
 mod section;
 mod single;
 mod transfer;
