@@ -35,28 +35,21 @@ fn extend(value: u64, width: Width) -> u64 {
     if width == Width::W4 { value as i32 as u64 } else { value }
 }
 
-/// Applies `f` to the number at `addr` in one step and gives its old value. Both are little-endian in memory.
+/// Applies `f` to the number at `addr` in one step and gives its old value.
 fn update(page: &HostPage, addr: u64, width: Width, f: impl Fn(u64) -> u64) -> u64 {
-    let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
     if width == Width::W4 {
-        let change = |raw: u32| Some((f(extend(u32::from_le(raw).into(), width)) as u32).to_le());
-        let old = page.atomic_u32(addr as usize).fetch_update(success, failure, change);
-        u32::from_le(old.unwrap_or_else(|raw| raw)).into()
+        page.update_u32(addr as usize, |old| f(extend(old.into(), width)) as u32).into()
     } else {
-        let change = |raw: u64| Some(f(u64::from_le(raw)).to_le());
-        let old = page.atomic_u64(addr as usize).fetch_update(success, failure, change);
-        u64::from_le(old.unwrap_or_else(|raw| raw))
+        page.update_u64(addr as usize, f)
     }
 }
 
 /// Replaces `old` by `new` at `addr`; false if something else is there.
 fn exchange(page: &HostPage, addr: u64, width: Width, old: u64, new: u64) -> bool {
-    let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
     if width == Width::W4 {
-        let (old, new) = ((old as u32).to_le(), (new as u32).to_le());
-        page.atomic_u32(addr as usize).compare_exchange(old, new, success, failure).is_ok()
+        page.compare_exchange_u32(addr as usize, old as u32, new as u32).is_ok()
     } else {
-        page.atomic_u64(addr as usize).compare_exchange(old.to_le(), new.to_le(), success, failure).is_ok()
+        page.compare_exchange_u64(addr as usize, old, new).is_ok()
     }
 }
 
@@ -90,10 +83,8 @@ impl<B: Bus> Core<B> {
     fn load_reserved(&mut self, addr: u64, width: Width) -> Result<u64, Trap> {
         let target = self.atomic_target(addr, width, Access::Load)?;
         let value = match target.page {
-            Some(page) if width == Width::W4 => {
-                u32::from_le(page.atomic_u32(addr as usize).load(Ordering::SeqCst)).into()
-            }
-            Some(page) => u64::from_le(page.atomic_u64(addr as usize).load(Ordering::SeqCst)),
+            Some(page) if width == Width::W4 => page.load_u32(addr as usize, Ordering::SeqCst).into(),
+            Some(page) => page.load_u64(addr as usize, Ordering::SeqCst),
             // An exchange of 0 for 0 changes nothing, and unlike a load runs no device.
             None => match self.bus.compare_exchange(target.phys, width, 0, 0) {
                 Ok(Ok(value) | Err(value)) => value,

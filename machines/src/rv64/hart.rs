@@ -205,7 +205,7 @@ impl<B: Bus> Hart<B> {
         else {
             return;
         };
-        let parcel = |at: u64| u16::from_le(page.atomic_u16(at as usize).load(Ordering::Relaxed));
+        let parcel = |at: u64| page.load_u16(at as usize, Ordering::Relaxed);
         let low = parcel(pc);
         let op = if !is_long(low) {
             decode(low.into())

@@ -16,14 +16,14 @@ const PAGE: u64 = 4096;
 fn read(page: &HostPage, addr: u64, width: Width) -> u64 {
     let at = addr as usize;
     if !width.aligned(addr) {
-        let byte = |i| u64::from(page.atomic_u8(at.wrapping_add(i)).load(Ordering::Relaxed)) << (8 * i);
+        let byte = |i| u64::from(page.load_u8(at.wrapping_add(i), Ordering::Relaxed)) << (8 * i);
         return (0..width.len()).map(byte).sum();
     }
     match width {
-        Width::W1 => page.atomic_u8(at).load(Ordering::Relaxed).into(),
-        Width::W2 => u16::from_le(page.atomic_u16(at).load(Ordering::Relaxed)).into(),
-        Width::W4 => u32::from_le(page.atomic_u32(at).load(Ordering::Relaxed)).into(),
-        Width::W8 => u64::from_le(page.atomic_u64(at).load(Ordering::Relaxed)),
+        Width::W1 => page.load_u8(at, Ordering::Relaxed).into(),
+        Width::W2 => page.load_u16(at, Ordering::Relaxed).into(),
+        Width::W4 => page.load_u32(at, Ordering::Relaxed).into(),
+        Width::W8 => page.load_u64(at, Ordering::Relaxed),
     }
 }
 
@@ -33,15 +33,15 @@ fn write(page: &HostPage, addr: u64, width: Width, value: u64) {
     let at = addr as usize;
     if !width.aligned(addr) {
         for i in 0..width.len() {
-            page.atomic_u8(at.wrapping_add(i)).store((value >> (8 * i)) as u8, Ordering::Relaxed);
+            page.store_u8(at.wrapping_add(i), (value >> (8 * i)) as u8, Ordering::Relaxed);
         }
         return;
     }
     match width {
-        Width::W1 => page.atomic_u8(at).store(value as u8, Ordering::Relaxed),
-        Width::W2 => page.atomic_u16(at).store((value as u16).to_le(), Ordering::Relaxed),
-        Width::W4 => page.atomic_u32(at).store((value as u32).to_le(), Ordering::Relaxed),
-        Width::W8 => page.atomic_u64(at).store(value.to_le(), Ordering::Relaxed),
+        Width::W1 => page.store_u8(at, value as u8, Ordering::Relaxed),
+        Width::W2 => page.store_u16(at, value as u16, Ordering::Relaxed),
+        Width::W4 => page.store_u32(at, value as u32, Ordering::Relaxed),
+        Width::W8 => page.store_u64(at, value, Ordering::Relaxed),
     }
 }
 
@@ -137,7 +137,7 @@ impl<B: Bus> Core<B> {
     pub(super) fn fetch_parcel(&mut self, addr: u64) -> Result<u16, Trap> {
         let target = self.target(addr, 2, Access::Fetch)?;
         match target.page {
-            Some(page) => Ok(u16::from_le(page.atomic_u16(addr as usize).load(Ordering::Relaxed))),
+            Some(page) => Ok(page.load_u16(addr as usize, Ordering::Relaxed)),
             None => {
                 self.limit = 0;
                 let parcel = self.bus.load(target.phys, Width::W2);

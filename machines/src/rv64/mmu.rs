@@ -185,10 +185,10 @@ impl<B: Bus> Core<B> {
             return None;
         }
         if let Some(page) = self.tables.page(at, 7, PHYSICAL) {
-            return Some(u64::from_le(page.atomic_u64(at as usize).load(Ordering::Acquire)));
+            return Some(page.load_u64(at as usize, Ordering::Acquire));
         }
         let page = self.bus.page(at, false)?;
-        let value = u64::from_le(page.atomic_u64(at as usize).load(Ordering::Acquire));
+        let value = page.load_u64(at as usize, Ordering::Acquire);
         self.tables.fill(at, PHYSICAL, at, Some(page));
         Some(value)
     }
@@ -200,7 +200,6 @@ impl<B: Bus> Core<B> {
             return None;
         }
         let page = self.bus.page(at, true)?;
-        let entry = page.atomic_u64(at as usize);
-        Some(entry.compare_exchange(old.to_le(), new.to_le(), Ordering::SeqCst, Ordering::Relaxed).is_ok())
+        Some(page.compare_exchange_u64(at as usize, old, new).is_ok())
     }
 }

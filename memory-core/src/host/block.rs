@@ -1,5 +1,6 @@
 //! A RAM block: one stretch of host memory.
 
+use super::dirty::DirtyLog;
 use super::page::{HostPage, PAGE_SIZE};
 use crate::access::Width;
 use crate::address::Size;
@@ -38,6 +39,7 @@ pub struct RamBlock {
     base: NonNull<u8>,
     len: usize,
     size: Size,
+    dirty: DirtyLog,
 }
 
 // SAFETY: `base` points to a mapping that lives as long as the block and that is only ever accessed through
@@ -88,7 +90,8 @@ impl RamBlock {
     /// A block that has a size and no memory: for maps that are looked at and never run, such as one read back
     /// from a dump. Every access is refused.
     pub fn unbacked(size: impl Into<Size>) -> Arc<Self> {
-        Arc::new(Self { mapping: None, base: NonNull::dangling(), len: 0, size: size.into() })
+        let (size, dirty) = (size.into(), DirtyLog::new(0));
+        Arc::new(Self { mapping: None, base: NonNull::dangling(), len: 0, size, dirty })
     }
 
     fn build(
@@ -101,12 +104,19 @@ impl RamBlock {
             .ok_or(HostMemoryError::Size(size))?;
         let mapping = map(len).map_err(|reason| HostMemoryError::Map { size, reason })?;
         let base = NonNull::new(mapping.as_ptr()).ok_or(HostMemoryError::Size(size))?;
-        Ok(Arc::new(Self { mapping: Some(mapping), base, len, size }))
+        let dirty = DirtyLog::new(len as u64);
+        Ok(Arc::new(Self { mapping: Some(mapping), base, len, size, dirty }))
     }
 
     /// The size in bytes.
     pub fn size(&self) -> Size {
         self.size
+    }
+
+    /// Which pages were written.
+    #[inline]
+    pub fn dirty(&self) -> &DirtyLog {
+        &self.dirty
     }
 
     /// Whether there is host memory behind the block; see [`RamBlock::unbacked`].
@@ -172,6 +182,7 @@ impl RamBlock {
                 Width::W8 => AtomicU64::from_ptr(pointer.cast()).store(value.to_le(), Ordering::Release),
             }
         }
+        self.dirty.written(offset, width.bytes());
         true
     }
 
@@ -204,12 +215,16 @@ impl RamBlock {
                 .map_err(convert)
             }};
         }
-        Some(match width {
+        let result = match width {
             Width::W1 => exchange!(AtomicU8, u8),
             Width::W2 => exchange!(AtomicU16, u16),
             Width::W4 => exchange!(AtomicU32, u32),
             Width::W8 => exchange!(AtomicU64, u64),
-        })
+        };
+        if result.is_ok() {
+            self.dirty.written(offset, width.bytes());
+        }
+        Some(result)
     }
 
     /// Copies the bytes at `offset` to `bytes`; false if they do not lie inside.
@@ -228,16 +243,18 @@ impl RamBlock {
         let Some(pointer) = self.pointer(offset, bytes.len()) else { return false };
         // SAFETY: as in `read`, the other way round.
         unsafe { copy::to_guest(pointer.as_ptr(), bytes) };
+        self.dirty.written(offset, bytes.len() as u64);
         true
     }
 
     /// Sets `len` bytes at `offset` to `byte`; false if they do not lie inside.
     #[must_use]
     pub fn fill(&self, offset: u64, len: u64, byte: u8) -> bool {
-        let Ok(len) = usize::try_from(len) else { return false };
-        let Some(pointer) = self.pointer(offset, len) else { return false };
+        let Ok(length) = usize::try_from(len) else { return false };
+        let Some(pointer) = self.pointer(offset, length) else { return false };
         // SAFETY: as in `write`.
-        unsafe { copy::fill_guest(pointer.as_ptr(), len, byte) };
+        unsafe { copy::fill_guest(pointer.as_ptr(), length, byte) };
+        self.dirty.written(offset, len);
         true
     }
 
@@ -254,7 +271,7 @@ impl RamBlock {
         let pointer = self.pointer(offset, PAGE_SIZE)?;
         // SAFETY: `pointer` is valid for a page for as long as the block lives, which the page keeps alive. The
         // mapping starts at a page of the host, which is a multiple of ours, so `pointer` is page aligned.
-        Some(unsafe { HostPage::new(pointer, self.clone()) })
+        Some(unsafe { HostPage::new(pointer, offset, self.clone()) })
     }
 }
 

@@ -11,7 +11,17 @@
 #![expect(unsafe_code, reason = "guest RAM is raw host memory; this module turns it into safe types")]
 
 mod block;
+mod dirty;
+mod fence;
 mod page;
 
 pub use block::{HostMemoryError, RamBlock};
+pub use dirty::{DirtyClients, DirtyLog, DirtySnapshot};
 pub use page::{HostPage, PAGE_SIZE};
+
+/// Bytes in a page of the host, a power of two.
+fn host_page_size() -> u64 {
+    // SAFETY: the call takes a number and returns one.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(PAGE_SIZE as u64)
+}
