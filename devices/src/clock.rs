@@ -1,7 +1,8 @@
 //! Time, and timers.
 
+use crate::deferred::Work;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, thread};
-use memory_dispatch::{Entry, EntryKind};
+use memory_dispatch::{Entry, EntryKind, chain};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -16,7 +17,12 @@ struct Queue {
     /// What is due when. The second part of the key tells timers with the same deadline apart.
     due: BTreeMap<(u64, u64), Fire>,
     next_id: u64,
+    /// What devices have put off.
+    work: Vec<Arc<Work>>,
 }
+
+/// How often in a row deferred work may schedule deferred work, before a stepped clock leaves the rest for its next step.
+const MOST_ROUNDS: usize = 16;
 
 struct Shared {
     /// When a real clock read 0.
@@ -30,7 +36,8 @@ struct Shared {
 /// Nanoseconds since the machine was made: of the host's clock, or stepped by hand. Clones are the same clock.
 ///
 /// Timers of a real clock run on a thread of the clock; those of a stepped one inside [`Clock::step`], in the order of
-/// their deadlines. A timer enters its device through the re-entrancy guard, as an access does.
+/// their deadlines. A timer enters its device through the re-entrancy guard, as an access does. What devices
+/// have [deferred](crate::Deferred) runs in the same place, before timers.
 #[derive(Clone)]
 pub struct Clock {
     shared: Arc<Shared>,
@@ -75,14 +82,23 @@ impl Clock {
         self.queue().due.keys().next().map(|(deadline, _)| *deadline)
     }
 
-    /// Moves a stepped clock on by `nanos` and runs what becomes due on the way, each timer at its own time. A real
-    /// clock is not moved.
+    /// Moves a stepped clock on by `nanos` and runs what becomes due on the way, each timer at its own time, and
+    /// deferred work before. A real clock is not moved.
+    ///
+    /// Timers and deferred work do not run inside an access: a thread that is inside a device moves the clock only,
+    /// and what has become due runs at the next step.
     pub fn step(&self, nanos: u64) {
         let target = self.now().saturating_add(nanos);
         if !self.is_stepped() {
             return;
         }
+        if !chain::is_idle() {
+            let mut queue = self.queue();
+            queue.stepped = queue.stepped.max(target);
+            return;
+        }
         loop {
+            self.run_deferred();
             let mut queue = self.queue();
             match queue.pop_due(target) {
                 Some((deadline, fire)) => {
@@ -114,6 +130,23 @@ impl Clock {
         Timer { clock: self.clone(), id: queue.next_id, fire: Arc::new(fire), armed: Mutex::new(None) }
     }
 
+    /// Has deferred work run soon.
+    pub(crate) fn defer(&self, work: Arc<Work>) {
+        self.queue().work.push(work);
+        self.start_thread();
+        self.shared.changed.notify_all();
+    }
+
+    fn run_deferred(&self) {
+        for _ in 0..MOST_ROUNDS {
+            let batch = self.queue().take_work();
+            if batch.is_empty() {
+                return;
+            }
+            batch.iter().for_each(|work| work.run());
+        }
+    }
+
     /// Starts the thread that a real clock's timers run on.
     fn start_thread(&self) {
         if self.is_stepped() {
@@ -140,6 +173,10 @@ impl Shared {
 }
 
 impl Queue {
+    fn take_work(&mut self) -> Vec<Arc<Work>> {
+        std::mem::take(&mut self.work)
+    }
+
     fn pop_due(&mut self, now: u64) -> Option<(u64, Fire)> {
         let entry = self.due.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((deadline, _), fire) = entry.remove_entry();
@@ -147,16 +184,26 @@ impl Queue {
     }
 }
 
-/// Runs timers until their clock is gone.
+/// Runs timers and deferred work until their clock is gone.
 fn run_timers(clock: &Weak<Shared>) {
     // the thread looks now and then whether the clock is still there
     const LOOK: Duration = Duration::from_millis(200);
     while let Some(shared) = clock.upgrade() {
         let Some(start) = shared.start else { return };
         let mut queue = shared.queue();
+        let batch = queue.take_work();
+        if !batch.is_empty() {
+            drop(queue);
+            batch.iter().for_each(|work| work.run());
+            // a timer has its turn, too, while work schedules itself again and again
+            queue = shared.queue();
+        }
         if let Some((_, fire)) = queue.pop_due(nanos(start)) {
             drop(queue);
             fire();
+            continue;
+        }
+        if !queue.work.is_empty() {
             continue;
         }
         let next = queue.due.keys().next().map(|(deadline, _)| *deadline);

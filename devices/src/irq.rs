@@ -30,6 +30,9 @@ pub struct IrqInputs {
 
 impl IrqInputs {
     /// `count` inputs of `device`; `set` gets the input's number and the new level. The device is held weakly.
+    ///
+    /// `set` runs inside the device that drives the line, perhaps with that one's lock held, so it does not dispatch
+    /// accesses: a device that wants DMA for an input [defers](crate::Deferred) it.
     pub fn new<D: Send + Sync + 'static>(count: u32, device: &Arc<D>, set: fn(&D, u32, bool)) -> Self {
         let device: Weak<D> = Arc::downgrade(device);
         let set = move |index, level| {

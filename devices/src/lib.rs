@@ -9,6 +9,7 @@
 
 mod clock;
 mod console;
+mod deferred;
 mod device;
 mod dma;
 mod fdt;
@@ -36,6 +37,7 @@ pub mod uart16550;
 
 pub use clock::{Clock, Timer};
 pub use console::Console;
+pub use deferred::Deferred;
 pub use device::{Device, DeviceError, ResetType};
 pub use dma::DmaPort;
 pub use fdt::{Cell, FdtNode, FdtPlace, FdtValue, Interrupt};

@@ -1,6 +1,7 @@
 //! What a device is given when it is realised.
 
 use crate::clock::Timer;
+use crate::deferred::Deferred;
 use crate::device::DeviceError;
 use crate::dma::DmaPort;
 use crate::host::Host;
@@ -215,6 +216,12 @@ impl<'a> Realize<'a> {
     /// A timer of the machine's clock that enters the device through the re-entrancy guard.
     pub fn timer<D: Send + Sync + 'static>(&self, device: &Arc<D>, fire: fn(&D)) -> Timer {
         self.around.host.clock.timer(self.entry(), device, fire)
+    }
+
+    /// Work that the device puts off until nobody is in the middle of anything; it enters the device through the
+    /// re-entrancy guard.
+    pub fn deferred<D: Send + Sync + 'static>(&self, device: &Arc<D>, run: fn(&D)) -> Deferred {
+        Deferred::new(&self.around.host.clock, self.entry(), device, run)
     }
 
     /// The device's port for DMA.
