@@ -2,6 +2,7 @@
 
 use crate::address::Size;
 use crate::error::MemoryError;
+use crate::host::DirtyClients;
 use crate::kind::Kind;
 use crate::memory::Memory;
 use crate::node::{Flags, Node, NodeOwner};
@@ -100,6 +101,8 @@ impl RegionBuilder {
             guard: self.owner.as_ref().map_or_else(|| self.memory.unique(), |owner| owner.id.0),
             owner: self.owner,
             identifier,
+            log: DirtyClients::empty(),
+            logged: DirtyClients::empty(),
             placement: None,
             children: Default::default(),
             plain: Default::default(),

@@ -2,7 +2,7 @@
 
 use crate::builder::RegionBuilder;
 use crate::error::MemoryError;
-use crate::host::RamBlock;
+use crate::host::{DirtyClients, RamBlock};
 use crate::id::{OwnerId, RegionId, SpaceId};
 use crate::kind::{Callbacks, Kind};
 use crate::mmio::{BindIommu, BindMmio};
@@ -240,6 +240,20 @@ impl Memory {
         RegionBuilder::new(self, name.into(), Ok(Kind::Reservation), size.into())
     }
 
+    /// Notes writes to all regions with host memory, for `clients` and no others; those that single regions asked for stay.
+    /// Like any other change it takes effect at the outermost commit.
+    ///
+    /// # Errors
+    /// [`MemoryError::InsideCommit`] from a listener, or a refusal.
+    pub fn set_global_log(&self, clients: DirtyClients) -> Result<(), MemoryError> {
+        self.change(|state| {
+            if state.tree.global_log() != clients {
+                state.set_global_log(clients);
+            }
+            Ok(())
+        })
+    }
+
     /// Begins a transaction, or a further level of the one that this thread is in. Waits while another thread is in
     /// one.
     ///
@@ -349,9 +363,10 @@ impl Memory {
             }
             result = state.check();
             if result.is_ok()
-                && !state.touched().is_empty()
+                && state.is_changed()
                 && let Some(sink) = self.sink()
             {
+                state.start_logs();
                 result = sink.commit(&state.tree, state.touched(), false).map_err(MemoryError::Refused);
             }
             if result.is_ok() {
@@ -476,6 +491,7 @@ impl Drop for Work<'_> {
         }
         state.roll_back(0);
         state.settle();
+        state.settle_logs();
         let memory = Arc::as_ptr(&self.memory.inner) as usize;
         HELD.with(|held| held.borrow_mut().retain(|held| held.memory != memory));
         self.memory.give_back(state);

@@ -1,6 +1,7 @@
 //! A region as the tree holds it.
 
 use crate::address::{AddrRange, Size};
+use crate::host::DirtyClients;
 use crate::id::{OwnerId, RegionId};
 use crate::kind::Kind;
 use crate::sync::{Arc, Mutex, Weak};
@@ -79,6 +80,10 @@ pub struct Node {
     pub(crate) owner: Option<NodeOwner>,
     pub(crate) guard: u64,
     pub(crate) identifier: Option<String>,
+    /// Who wants to know of writes to this region.
+    pub(crate) log: DirtyClients,
+    /// For whom the block's log has been started for this region.
+    pub(crate) logged: DirtyClients,
     pub(crate) placement: Option<Placement>,
     pub(crate) children: BTreeMap<Rank, RegionId>,
     /// Enabled children whose mapping promises no overlap, by priority and address.
@@ -136,6 +141,11 @@ impl Node {
     /// The RAM block's identifier, if the region has host memory.
     pub fn identifier(&self) -> Option<&str> {
         self.identifier.as_deref()
+    }
+
+    /// Who wants to know of writes to this region, apart from those who want to know of all.
+    pub fn log(&self) -> DirtyClients {
+        self.log
     }
 
     /// Where the region is mapped, if it is.

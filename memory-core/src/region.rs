@@ -3,6 +3,7 @@
 use crate::address::{AddrRange, Size};
 use crate::builder::check_alias;
 use crate::error::MemoryError;
+use crate::host::DirtyClients;
 use crate::id::RegionId;
 use crate::kind::Kind;
 use crate::memory::{Condemned, Memory};
@@ -302,6 +303,26 @@ impl RegionRef {
                 return Err(self.wrong_kind(node, "has no ROMD mode"));
             }
             self.set_flags_in(state, Flags::ROMD, romd)
+        })
+    }
+
+    /// Begins or ends to note writes to the region for `clients`; see [`RamBlock::dirty`](crate::RamBlock::dirty). QEMU's
+    /// name: `memory_region_set_log`.
+    ///
+    /// # Errors
+    /// If the region has no host memory, and as in [`RegionRef`].
+    pub fn set_log(&self, clients: DirtyClients, value: bool) -> Result<(), MemoryError> {
+        self.memory.change(|state| {
+            let node = self.node(&state.tree)?;
+            if node.kind.block().is_none() {
+                return Err(self.wrong_kind(node, "has no host memory to log"));
+            }
+            let mut log = node.log;
+            log.set(clients, value);
+            if log != node.log {
+                state.set_log(self.id, log);
+            }
+            Ok(())
         })
     }
 

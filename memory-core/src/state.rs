@@ -1,6 +1,7 @@
 //! What the writers' lock protects: the tree, and what it takes to roll a transaction back.
 
 use crate::error::MemoryError;
+use crate::host::DirtyClients;
 use crate::id::{OwnerId, RegionId};
 use crate::kind::Kind;
 use crate::node::{Flags, Node, Placement};
@@ -21,6 +22,8 @@ pub(crate) struct State {
     /// Where in `undo` each open level of the transaction begins.
     levels: Vec<usize>,
     touched: BTreeSet<RegionId>,
+    /// Regions whose block may not be logged as it should be.
+    relog: BTreeSet<RegionId>,
     identifiers: HashMap<String, RegionId>,
     owners: HashMap<OwnerId, OwnerEntry>,
 }
@@ -63,6 +66,11 @@ impl State {
         &self.touched
     }
 
+    /// Whether the transaction has changed anything that somebody has to be told of.
+    pub(crate) fn is_changed(&self) -> bool {
+        !(self.touched.is_empty() && self.undo.is_empty())
+    }
+
     pub(crate) fn touch(&mut self, id: RegionId) {
         self.touched.insert(id);
     }
@@ -100,6 +108,9 @@ impl State {
         }
         let (owner, identifier) = (node.owner(), node.identifier.clone());
         let id = self.tree.insert(node);
+        if !self.tree.log(id).is_empty() {
+            self.relog.insert(id);
+        }
         if let Some(owner) = owner {
             self.owners.entry(owner).or_default().regions.insert(id);
         }
@@ -111,6 +122,35 @@ impl State {
 
     pub(crate) fn is_unplugged(&self, owner: Option<OwnerId>) -> bool {
         owner.and_then(|owner| self.owners.get(&owner)).is_some_and(|entry| entry.unplugged)
+    }
+
+    /// Changes who wants to know of writes to a region.
+    pub(crate) fn set_log(&mut self, id: RegionId, log: DirtyClients) {
+        let undo = self.tree.set_log(id, log);
+        self.changed(id, undo);
+        self.relog.insert(id);
+    }
+
+    /// Changes who wants to know of writes to any region.
+    pub(crate) fn set_global_log(&mut self, log: DirtyClients) {
+        let undo = self.tree.set_global_log(log);
+        self.undo.push(undo);
+        let backed = self.tree.regions().filter(|(_, node)| node.kind.block().is_some());
+        let backed: Vec<_> = backed.map(|(id, _)| id).collect();
+        self.touched.extend(&backed);
+        self.relog.extend(backed);
+    }
+
+    /// Starts the logs that the transaction wants, before anybody is told of it.
+    pub(crate) fn start_logs(&mut self) {
+        self.relog.iter().for_each(|id| self.tree.apply_log(*id, false));
+    }
+
+    /// Makes the logs what they should be, now that it is known what becomes of the transaction.
+    pub(crate) fn settle_logs(&mut self) {
+        for id in std::mem::take(&mut self.relog) {
+            self.tree.apply_log(id, true);
+        }
     }
 
     /// Makes a region invisible for good: unmapped, without children, and seen through no alias.
@@ -128,6 +168,9 @@ impl State {
     /// Takes a condemned region out of the tree.
     pub(crate) fn bury(&mut self, id: RegionId) -> Option<Node> {
         let node = self.tree.remove(id)?;
+        if let Some(block) = node.kind.block() {
+            block.dirty().stop(node.logged);
+        }
         if let Some(owner) = node.owner()
             && let Some(entry) = self.owners.get_mut(&owner)
         {

@@ -4,6 +4,7 @@
 
 use crate::address::{AddrRange, Size};
 use crate::error::MemoryError;
+use crate::host::DirtyClients;
 use crate::id::RegionId;
 use crate::kind::Kind;
 use crate::node::{Flags, Node, Placement, Shows};
@@ -17,6 +18,8 @@ pub(crate) enum Undo {
     Flags(RegionId, Flags),
     Size(RegionId, Size),
     AliasOffset(RegionId, u64),
+    Log(RegionId, DirtyClients),
+    GlobalLog(DirtyClients),
 }
 
 struct Slot {
@@ -33,6 +36,8 @@ pub struct Tree {
     next_order: u64,
     /// Mappings that show something to reads or to writes only.
     overlays: usize,
+    /// Who wants to know of writes to any region.
+    global_log: DirtyClients,
 }
 
 impl Tree {
@@ -58,6 +63,33 @@ impl Tree {
     /// Whether some mapping shows something to reads or to writes only.
     pub fn has_overlays(&self) -> bool {
         self.overlays > 0
+    }
+
+    /// Who wants to know of writes to any region with host memory.
+    pub fn global_log(&self) -> DirtyClients {
+        self.global_log
+    }
+
+    /// Who wants to know of writes to a region: nobody, if it has no host memory.
+    pub fn log(&self, id: RegionId) -> DirtyClients {
+        let logged = self.get(id).filter(|node| node.kind.block().is_some());
+        logged.map_or(DirtyClients::empty(), |node| node.log | self.global_log)
+    }
+
+    /// Makes a block's log note what it should for region `id`; with `stop` also no more than that.
+    pub(crate) fn apply_log(&mut self, id: RegionId, stop: bool) {
+        let wanted = self.log(id);
+        let Some(node) = self.get_mut(id) else { return };
+        let Some(block) = node.kind.block() else { return };
+        let started = wanted - node.logged;
+        if !started.is_empty() {
+            block.dirty().start(started);
+        }
+        node.logged |= started;
+        if stop {
+            block.dirty().stop(node.logged - wanted);
+            node.logged = wanted;
+        }
     }
 
     /// The region bound to its device, shared with the views that already hold it; `None` if the device is gone or
@@ -167,6 +199,14 @@ impl Tree {
         }
     }
 
+    pub(crate) fn set_log(&mut self, id: RegionId, log: DirtyClients) -> Option<Undo> {
+        self.get_mut(id).map(|node| Undo::Log(id, std::mem::replace(&mut node.log, log)))
+    }
+
+    pub(crate) fn set_global_log(&mut self, log: DirtyClients) -> Undo {
+        Undo::GlobalLog(std::mem::replace(&mut self.global_log, log))
+    }
+
     pub(crate) fn take_back(&mut self, undo: Undo) {
         // the entries that these make in turn take the undoing back, which nobody wants
         let _ = match undo {
@@ -174,6 +214,8 @@ impl Tree {
             Undo::Flags(id, old) => self.set_flags(id, old),
             Undo::Size(id, old) => self.set_size(id, old),
             Undo::AliasOffset(id, old) => self.set_alias_offset(id, old),
+            Undo::Log(id, old) => self.set_log(id, old),
+            Undo::GlobalLog(old) => Some(self.set_global_log(old)),
         };
     }
 

@@ -31,6 +31,7 @@
 
 mod access;
 pub mod chain;
+mod dirty;
 mod entry;
 mod handle;
 mod listener;

@@ -5,9 +5,10 @@ mod guard;
 mod list;
 
 pub use guard::ListenerGuard;
-pub(crate) use list::{Batch, Change, Listeners};
+pub(crate) use list::{Batch, Change, Entry, Listeners};
 
 use crate::section::Section;
+use memory_core::DirtyClients;
 use std::error::Error;
 
 /// Why a listener refuses a change.
@@ -21,8 +22,9 @@ pub type Refusal = Box<dyn Error + Send + Sync>;
 /// [`MemoryError::InsideCommit`](memory_core::MemoryError::InsideCommit). It may look at address spaces, though it should
 /// not access them: devices must not run here.
 ///
-/// A commit tells, for each space that changed: [`begin`](Listener::begin); what goes, listeners of high priority
-/// first; what comes or stays, those of low priority first; each by ascending addresses; [`commit`](Listener::commit).
+/// A commit tells [`begin`](Listener::begin); for each space that changed what goes, listeners of high priority
+/// first (logs that stop, ranges), then what comes or stays, those of low priority first (ranges, logs that start);
+/// each by ascending addresses; and [`commit`](Listener::commit).
 /// Ranges that show what they showed before are neither deleted nor added. So a map that is built from `region_add`
 /// and `region_del` alone is always the view.
 ///
@@ -63,6 +65,32 @@ pub trait Listener: Send + Sync {
     /// A batch of calls begins.
     fn begin(&self) {}
 
+    /// Writes to all memory are to be noted for `clients`, which were not before. Told to every listener, before all else of
+    /// a batch.
+    ///
+    /// # Errors
+    /// A refusal.
+    fn log_global_start(&self, _clients: DirtyClients) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Writes to all memory need not be noted for `clients` any more. Told to every listener, after all else of a batch.
+    ///
+    /// # Errors
+    /// A refusal.
+    fn log_global_stop(&self, _clients: DirtyClients) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Writes to a range are noted for fewer clients than before: for `new`, not for `old`. Of a range that goes, told
+    /// before.
+    ///
+    /// # Errors
+    /// A refusal.
+    fn log_stop(&self, _section: &Section, _old: DirtyClients, _new: DirtyClients) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// A range is no longer in the map.
     ///
     /// # Errors
@@ -91,6 +119,22 @@ pub trait Listener: Send + Sync {
     fn region_nop(&self, _section: &Section) -> Result<(), Refusal> {
         Ok(())
     }
+
+    /// Writes to a range are to be noted for more clients than before: for `new`, not for `old` only. Of a range that comes,
+    /// told after.
+    ///
+    /// # Errors
+    /// A refusal.
+    fn log_start(&self, _section: &Section, _old: DirtyClients, _new: DirtyClients) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// What was written to a range without us is to be marked in its block's log. Called outside of batches.
+    fn log_sync(&self, _section: &Section) {}
+
+    /// The marks of a range have been taken: what is written from now on without us is to be noted anew. Called outside of
+    /// batches.
+    fn log_clear(&self, _section: &Section) {}
 
     /// The batch is over, and the new views are published, or after a refusal the old ones still are.
     fn commit(&self) {}

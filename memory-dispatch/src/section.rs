@@ -3,7 +3,7 @@
 use crate::space::AddressSpace;
 use crate::sync::Arc;
 use crate::system::SystemInner;
-use memory_core::{AddrRange, RegionId, SpaceId, Target};
+use memory_core::{AddrRange, DirtyClients, RegionId, SpaceId, Target};
 use memory_flatview::{FlatRange, Part, RangeFlags};
 use std::fmt;
 
@@ -84,6 +84,7 @@ pub struct Section {
     read: Option<SectionPart>,
     write: Option<SectionPart>,
     flags: RangeFlags,
+    log: DirtyClients,
 }
 
 impl Section {
@@ -93,7 +94,7 @@ impl Section {
         let into = cut.start() - range.range().start();
         let part = |part: &Part| SectionPart::new(part, into, system);
         let (read, write) = (range.read().map(part), range.write().map(part));
-        Self { space, range: cut, read, write, flags: range.flags() }
+        Self { space, range: cut, read, write, flags: range.flags(), log: range.log() }
     }
 
     /// The address space.
@@ -114,6 +115,11 @@ impl Section {
     /// Who answers writes, usually the same.
     pub fn write(&self) -> Option<&SectionPart> {
         self.write.as_ref()
+    }
+
+    /// Who wants to know of writes to it.
+    pub fn log(&self) -> DirtyClients {
+        self.log
     }
 
     /// The attributes.

@@ -6,6 +6,6 @@ pub(crate) use dashmap::DashMap;
 pub use std::sync::{Arc, Weak};
 pub(crate) use std::sync::{
     Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
 };
 pub(crate) use std::thread_local;

@@ -6,8 +6,10 @@ use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
 use crate::removal::Waiters;
 use crate::space::{AddressSpace, SpaceConfig};
-use crate::sync::{Arc, DashMap, Mutex, PoisonError, Weak};
-use memory_core::{AddrRange, CommitSink, Memory, MemoryError, OwnerId, RegionId, RegionRef, SpaceId, Tree};
+use crate::sync::{Arc, AtomicU8, DashMap, Mutex, Ordering, PoisonError, Weak};
+use memory_core::{
+    AddrRange, CommitSink, DirtyClients, Memory, MemoryError, OwnerId, RegionId, RegionRef, SpaceId, Tree,
+};
 use memory_flatview::{View, render, resolve_root};
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -30,6 +32,8 @@ pub(crate) struct SystemInner {
     spaces: Mutex<Vec<Weak<AddressSpace>>>,
     empty: Arc<View>,
     listeners: Listeners,
+    /// The clients that listeners were told want to know of writes to all memory. Changed with the writers' lock held.
+    told_global: AtomicU8,
     /// Views of spaces that are gone, of which listeners have yet to be told. Held for an instant.
     departed: Mutex<Vec<(SpaceId, Arc<View>)>>,
     reclaim: Reclaim,
@@ -55,6 +59,7 @@ impl MemorySystem {
             spaces: Mutex::default(),
             empty,
             listeners: Listeners::default(),
+            told_global: AtomicU8::new(0),
             departed: Mutex::default(),
             reclaim: Reclaim::default(),
             doors: DashMap::new(),
@@ -139,6 +144,10 @@ impl SystemInner {
 
     pub(crate) fn listeners(&self) -> &Listeners {
         &self.listeners
+    }
+
+    pub(crate) fn told_global(&self) -> DirtyClients {
+        DirtyClients::from_bits_truncate(self.told_global.load(Ordering::Relaxed))
     }
 
     pub(crate) fn departed(&self) -> Vec<(SpaceId, Arc<View>)> {
@@ -278,18 +287,26 @@ impl SystemInner {
         fresh
     }
 
-    /// Tells the listeners of the views that are about to replace others.
-    fn tell(&self, fresh: &[(Arc<AddressSpace>, Arc<View>)], forced: bool) -> Result<Batch, Refusal> {
+    /// Tells the listeners of the views that are about to replace others, and who wants to know of writes to all memory.
+    fn tell(
+        &self,
+        fresh: &[(Arc<AddressSpace>, Arc<View>)],
+        global: DirtyClients,
+        forced: bool,
+    ) -> Result<Batch, Refusal> {
         let olds: Vec<_> = fresh.iter().map(|(space, _)| space.published().load_full()).collect();
         let changes: Vec<_> = fresh
             .iter()
             .zip(&olds)
             .map(|((space, new), old)| Change { system: space.system(), space: space.id(), old, new })
             .collect();
-        let told = self.listeners.tell(&changes, forced);
+        let told = self.listeners.tell(&changes, (self.told_global(), global), forced);
         drop(changes);
         // the views are still published, so these are not the last references
         drop(olds);
+        if told.is_ok() {
+            self.told_global.store(global.bits(), Ordering::Relaxed);
+        }
         told
     }
 
@@ -315,7 +332,7 @@ impl CommitSink for SystemInner {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let spaces = self.live_spaces();
         let fresh = self.render_touched(tree, touched, &spaces);
-        let batch = match self.tell(&fresh, forced) {
+        let batch = match self.tell(&fresh, tree.global_log(), forced) {
             Ok(batch) => batch,
             Err(refusal) => {
                 // views made for nothing, which may hold the last reference to a device

@@ -2,7 +2,7 @@
 
 use crate::sync::Arc;
 use bitflags::bitflags;
-use memory_core::{AddrRange, Flags, Target};
+use memory_core::{AddrRange, DirtyClients, Flags, Target};
 use std::fmt;
 
 bitflags! {
@@ -67,6 +67,7 @@ pub struct FlatRange {
     read: Option<Part>,
     write: Option<Part>,
     flags: RangeFlags,
+    log: DirtyClients,
 }
 
 fn both(a: &Option<Part>, b: &Option<Part>, compare: impl FnOnce(&Part, &Part) -> bool) -> bool {
@@ -79,7 +80,11 @@ fn both(a: &Option<Part>, b: &Option<Part>, compare: impl FnOnce(&Part, &Part) -
 
 impl FlatRange {
     pub(crate) fn new(range: AddrRange, read: Option<Part>, write: Option<Part>, flags: RangeFlags) -> Self {
-        Self { range, read, write, flags }
+        Self { range, read, write, flags, log: DirtyClients::empty() }
+    }
+
+    pub(crate) fn logged(self, log: DirtyClients) -> Self {
+        Self { log, ..self }
     }
 
     /// The addresses.
@@ -111,9 +116,14 @@ impl FlatRange {
         self.flags
     }
 
+    /// Who wants to know of writes to the range, for those who keep a map of their own; we go by the block's mask.
+    pub fn log(&self) -> DirtyClients {
+        self.log
+    }
+
     /// Whether both are the same in all, how they are tracked included.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.shows_same(other)
+        self.shows_same(other) && self.log == other.log
     }
 
     /// Whether both show the same: addresses, targets, offsets, attributes. How writes to them are tracked does not count: a

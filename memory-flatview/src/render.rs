@@ -5,7 +5,7 @@
 //! for each stretch, in O(n log n) for n leaves. Overlays, where a tree has them, take a second sweep for writes.
 
 use crate::range::{FlatRange, Part, RangeFlags};
-use memory_core::{AddrRange, Flags, Kind, RegionId, Shows, Size, Tree};
+use memory_core::{AddrRange, DirtyClients, Flags, Kind, RegionId, Shows, Size, Tree};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -19,7 +19,8 @@ pub fn render(tree: &Tree, root: Option<RegionId>, window: AddrRange) -> Vec<Fla
         let seen = sweep(&leaves, |_| true);
         return merge(seen.into_iter().filter_map(|(range, leaf)| {
             let part = leaf.part(tree, range)?;
-            Some(FlatRange::new(range, Some(part.clone()), Some(part), leaf.flags()))
+            let range = FlatRange::new(range, Some(part.clone()), Some(part), leaf.flags());
+            Some(range.logged(tree.log(leaf.region)))
         }));
     }
     let reads = sweep(&leaves, |leaf| leaf.shows != Shows::Writes);
@@ -30,7 +31,8 @@ pub fn render(tree: &Tree, root: Option<RegionId>, window: AddrRange) -> Vec<Fla
         if read_part.is_none() && write_part.is_none() {
             return None;
         }
-        Some(FlatRange::new(range, read_part, write_part, overlaid_flags(read, write)))
+        let log = write.or(read).map_or(DirtyClients::empty(), |leaf| tree.log(leaf.region));
+        Some(FlatRange::new(range, read_part, write_part, overlaid_flags(read, write)).logged(log))
     }))
 }
 

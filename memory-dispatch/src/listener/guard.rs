@@ -5,7 +5,7 @@ use super::{Listener, Refusal};
 use crate::space::AddressSpace;
 use crate::sync::Arc;
 use crate::system::{MemorySystem, SystemInner};
-use memory_core::{MemoryError, SpaceId};
+use memory_core::{DirtyClients, MemoryError, SpaceId};
 use memory_flatview::View;
 use std::fmt;
 
@@ -87,7 +87,8 @@ impl SystemInner {
         let empty = self.empty_view();
         let change = |(space, view)| Change { system: self, space, old: &empty, new: view };
         let changes: Vec<_> = views.iter().map(|(space, view)| change((*space, view))).collect();
-        let told = tell(vec![entry.clone()], &changes, false).map(Batch::finish);
+        let global = (DirtyClients::empty(), self.told_global());
+        let told = tell(vec![entry.clone()], &changes, global, false).map(Batch::finish);
         drop(changes);
         // whatever may be the last of something here is nothing for the writers' lock
         self.reclaim().retire(Box::new((spaces, views)));
@@ -109,7 +110,8 @@ impl SystemInner {
         let changes: Vec<_> = known
             .map(|(space, view)| Change { system: self, space: *space, old: view, new: &empty })
             .collect();
-        let told = tell(vec![entry.clone()], &changes, true).map(Batch::finish);
+        let global = (self.told_global(), DirtyClients::empty());
+        let told = tell(vec![entry.clone()], &changes, global, true).map(Batch::finish);
         drop(changes);
         self.reclaim().retire(Box::new((spaces, views, entry.clone(), told.is_ok())));
     }

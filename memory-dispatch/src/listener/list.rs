@@ -4,13 +4,13 @@ use super::event::Event;
 use super::{Listener, Refusal};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::system::SystemInner;
-use memory_core::SpaceId;
+use memory_core::{DirtyClients, SpaceId};
 use memory_flatview::View;
 use std::collections::BTreeSet;
 
 /// A registered listener.
-pub(super) struct Entry {
-    pub(super) listener: Arc<dyn Listener>,
+pub(crate) struct Entry {
+    pub(crate) listener: Arc<dyn Listener>,
     pub(super) priority: i32,
     /// The one space that it listens to, or all.
     pub(super) space: Option<SpaceId>,
@@ -61,6 +61,12 @@ pub(crate) struct Change<'a> {
     pub(crate) new: &'a View,
 }
 
+/// Who wants to know of writes to all memory, before and after.
+pub(crate) type Global = (DirtyClients, DirtyClients);
+
+/// Nobody else than before.
+const SAME: Global = (DirtyClients::empty(), DirtyClients::empty());
+
 /// The listeners of a machine, those of low priority first, of equal ones the first registered.
 #[derive(Default)]
 pub(crate) struct Listeners {
@@ -108,80 +114,115 @@ impl Listeners {
         entries.len() < before
     }
 
-    /// Tells the listeners of the spaces what changes there. With `forced` nobody can refuse.
-    pub(crate) fn tell(&self, changes: &[Change<'_>], forced: bool) -> Result<Batch, Refusal> {
-        let heard = |entry: &Arc<Entry>| changes.iter().any(|change| entry.hears(change.space));
+    /// Tells the listeners of the spaces what changes there, and all of them who wants to know of writes to all memory.
+    /// With `forced` nobody can refuse.
+    pub(crate) fn tell(
+        &self,
+        changes: &[Change<'_>],
+        global: Global,
+        forced: bool,
+    ) -> Result<Batch, Refusal> {
+        let heard = |entry: &Arc<Entry>| {
+            let all = global.0 != global.1 && !entry.is_poisoned();
+            all || changes.iter().any(|change| entry.hears(change.space))
+        };
         let entries: Vec<_> = self.lock().iter().filter(|entry| heard(entry)).cloned().collect();
-        tell(entries, changes, forced)
+        tell(entries, changes, global, forced)
+    }
+
+    /// The listeners that hear a space.
+    pub(crate) fn hearing(&self, space: SpaceId) -> Vec<Arc<Entry>> {
+        self.lock().iter().filter(|entry| entry.hears(space)).cloned().collect()
     }
 
     /// Tells those who know a space that it is gone.
     pub(crate) fn tell_gone(&self, change: &Change<'_>) -> Vec<Box<dyn Send>> {
         let entries: Vec<_> = self.lock().iter().filter(|entry| entry.knows(change.space)).cloned().collect();
-        let told = tell(entries.clone(), std::slice::from_ref(change), true);
+        let told = tell(entries.clone(), std::slice::from_ref(change), SAME, true);
         entries.iter().for_each(|entry| entry.forget(change.space));
         told.map(Batch::finish).unwrap_or_default()
     }
 }
 
 /// Tells `entries` what changes.
-pub(super) fn tell(entries: Vec<Arc<Entry>>, changes: &[Change<'_>], forced: bool) -> Result<Batch, Refusal> {
+pub(super) fn tell(
+    entries: Vec<Arc<Entry>>,
+    changes: &[Change<'_>],
+    global: Global,
+    forced: bool,
+) -> Result<Batch, Refusal> {
     entries.iter().for_each(|entry| entry.listener.begin());
-    let mut told = Vec::new();
-    let result = changes.iter().try_for_each(|change| tell_change(&entries, change, forced, &mut told));
+    let mut told = Told { forced, calls: Vec::new() };
+    let result = told.all(&entries, changes, global);
     let batch = Batch { entries };
     match result {
         Ok(()) => Ok(batch),
         Err(refusal) => {
-            take_back(told);
+            told.take_back();
             drop(batch.finish());
             Err(refusal)
         }
     }
 }
 
-type Told = Vec<(Arc<Entry>, Arc<Event>)>;
-
-fn tell_change(
-    entries: &[Arc<Entry>],
-    change: &Change<'_>,
+/// What has been told so far of a batch.
+struct Told {
+    /// Nobody can refuse, and nothing is taken back.
     forced: bool,
-    told: &mut Told,
-) -> Result<(), Refusal> {
-    let hearing: Vec<_> = entries.iter().filter(|entry| entry.hears(change.space)).collect();
-    if hearing.is_empty() {
-        return Ok(());
+    calls: Vec<(Arc<Entry>, Arc<Event>)>,
+}
+
+impl Told {
+    fn all(
+        &mut self,
+        entries: &[Arc<Entry>],
+        changes: &[Change<'_>],
+        (old, new): Global,
+    ) -> Result<(), Refusal> {
+        let everybody: Vec<_> = entries.iter().collect();
+        let (first, last) = Event::global(old, new);
+        first.into_iter().try_for_each(|event| self.tell(&everybody, event))?;
+        for change in changes {
+            let hearing: Vec<_> = entries.iter().filter(|entry| entry.hears(change.space)).collect();
+            if hearing.is_empty() {
+                continue;
+            }
+            for entry in &hearing {
+                entry.known().insert(change.space);
+            }
+            let nop = hearing.iter().any(|entry| entry.listener.wants_nop());
+            Event::all(change, nop).into_iter().try_for_each(|event| self.tell(&hearing, event))?;
+        }
+        last.into_iter().try_for_each(|event| self.tell(&everybody, event))
     }
-    for entry in &hearing {
-        entry.known().insert(change.space);
-    }
-    let nop = hearing.iter().any(|entry| entry.listener.wants_nop());
-    for event in Event::all(change, nop).into_iter().map(Arc::new) {
-        for index in 0..hearing.len() {
-            let index = if event.takes_away() { hearing.len() - 1 - index } else { index };
-            let Some(entry) = hearing.get(index) else { continue };
+
+    fn tell(&mut self, entries: &[&Arc<Entry>], event: Event) -> Result<(), Refusal> {
+        let event = Arc::new(event);
+        for index in 0..entries.len() {
+            let index = if event.takes_away() { entries.len() - 1 - index } else { index };
+            let Some(entry) = entries.get(index) else { continue };
             if entry.is_poisoned() || !event.is_for(&*entry.listener) {
                 continue;
             }
             match event.tell(&*entry.listener) {
-                Ok(()) if forced => {}
-                Ok(()) => told.push((Arc::clone(entry), event.clone())),
-                Err(error) if forced => entry.poison(&error),
+                Ok(()) if self.forced => {}
+                Ok(()) => self.calls.push((Arc::clone(entry), event.clone())),
+                Err(error) if self.forced => entry.poison(&error),
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Takes back what was told, the last first.
-fn take_back(told: Told) {
-    for (entry, event) in told.into_iter().rev() {
-        if entry.is_poisoned() {
-            continue;
-        }
-        if let Err(error) = event.take_back(&*entry.listener) {
-            entry.poison(&error);
+    /// Takes back what was told, the last first.
+    fn take_back(self) {
+        for (entry, event) in self.calls.into_iter().rev() {
+            if entry.is_poisoned() {
+                continue;
+            }
+            if let Err(error) = event.take_back(&*entry.listener) {
+                entry.poison(&error);
+            }
         }
     }
 }

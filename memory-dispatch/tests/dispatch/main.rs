@@ -11,6 +11,7 @@
 mod atomic;
 mod board;
 mod chain;
+mod dirty;
 mod iommu;
 mod lifetime;
 mod listener;

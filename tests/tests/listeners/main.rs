@@ -5,6 +5,7 @@ mod forest;
 mod recorder;
 
 use forest::Forest;
+use memory_core::DirtyClients;
 use memory_dispatch::{AddressSpace, ListenerGuard, MemorySystem, SpaceConfig};
 use proptest::prelude::*;
 use recorder::{Call, Journal, Recorder, view_of};
@@ -54,6 +55,8 @@ impl Machine {
                 let only = [None, Some(0), Some(1), None][recorder.name()];
                 let hears = only.is_none_or(|only: usize| self.spaces[only].id() == space.id());
                 let map = recorder.map(space.id());
+                let global = self.system.memory().read(|tree| tree.global_log()).unwrap();
+                prop_assert_eq!(recorder.global(), global);
                 prop_assert!(if hears { map == view } else { map.is_empty() }, "{map:#x?}\n{view:#x?}");
             }
         }
@@ -66,7 +69,8 @@ impl Machine {
             let regions = tree.regions().map(|(id, node)| {
                 let children: Vec<_> = node.children().collect();
                 let (kind, size, flags) = (node.kind(), node.size(), node.flags());
-                format!("{id:?} {kind:?} {size} {flags:?} {:?} {children:?}\n", node.placement())
+                let log = tree.log(id);
+                format!("{id:?} {kind:?} {size} {flags:?} {log:?} {:?} {children:?}\n", node.placement())
             });
             regions.collect::<String>()
         };
@@ -75,6 +79,33 @@ impl Machine {
 
     fn generations(&self) -> Vec<u64> {
         self.spaces.iter().map(|space| space.generation()).collect()
+    }
+
+    /// Changes who wants to know of writes, to one region or to all memory.
+    fn relog(&mut self) {
+        let rng = &mut self.forest.rng;
+        let (value, index) = (rng.percent(50), rng.below(200) as usize);
+        let clients = DirtyClients::from_bits_truncate(rng.below(8) as u8);
+        let everything = rng.percent(30);
+        if !everything {
+            // that a region has no memory to log is part of it
+            let _refused = self.forest.regions[index].set_log(clients, value);
+        } else if value {
+            self.system.start_dirty_log(clients).unwrap();
+        } else {
+            self.system.stop_dirty_log(clients).unwrap();
+        }
+    }
+
+    /// What the blocks' logs note is what the tree wants.
+    fn check_logs(&self) -> Result<(), TestCaseError> {
+        let check = |tree: &memory_core::Tree| {
+            tree.regions().all(|(id, node)| {
+                node.kind().block().is_none_or(|block| block.dirty().clients() == tree.log(id))
+            })
+        };
+        prop_assert!(self.system.memory().read(check).unwrap());
+        Ok(())
     }
 
     /// One transaction, which may be refused by a listener at some call. Returns whether it was.
@@ -88,7 +119,11 @@ impl Machine {
         let memory = self.system.memory().clone();
         let transaction = memory.begin().unwrap();
         for _ in 0..1 + self.forest.rng.below(16) {
-            self.forest.change();
+            if self.forest.rng.percent(12) {
+                self.relog();
+            } else {
+                self.forest.change();
+            }
         }
         let result = if self.forest.is_small() {
             transaction.commit()
@@ -107,6 +142,7 @@ impl Machine {
             }
         }
         self.check_maps()?;
+        self.check_logs()?;
         Ok(refused)
     }
 

@@ -1,6 +1,6 @@
 //! A listener that notes what it is told, builds its own map from it, and refuses when it is asked to.
 
-use memory_core::{RegionId, SpaceId};
+use memory_core::{DirtyClients, RegionId, SpaceId};
 use memory_dispatch::{AddressSpace, Listener, Refusal, Section};
 use memory_flatview::RangeFlags;
 use std::collections::BTreeMap;
@@ -32,15 +32,15 @@ impl Range {
     }
 }
 
-/// The view of a space, as a map.
-pub fn view_of(space: &AddressSpace) -> Vec<Range> {
+/// The view of a space, as a map: ranges, and who wants to know of writes to them.
+pub fn view_of(space: &AddressSpace) -> Vec<(Range, DirtyClients)> {
     space.with_view(|view| {
         let range = |range: &memory_flatview::FlatRange| {
             let part = |part: &memory_flatview::Part| (part.target().region(), part.offset());
             let (start, last) = (range.range().start(), range.range().last());
             let flags: RangeFlags = range.flags();
             let (read, write) = (range.read().map(part), range.write().map(part));
-            Range { start, last, read, write, flags: flags.bits() }
+            (Range { start, last, read, write, flags: flags.bits() }, range.log())
         };
         view.ranges().map(range).collect()
     })
@@ -49,9 +49,13 @@ pub fn view_of(space: &AddressSpace) -> Vec<Range> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum What {
     Begin,
+    GlobalStart(DirtyClients),
+    LogStop(DirtyClients, DirtyClients),
     Del,
     Add,
     Nop,
+    LogStart(DirtyClients, DirtyClients),
+    GlobalStop(DirtyClients),
     Commit,
 }
 
@@ -82,7 +86,7 @@ impl Call {
     }
 
     pub fn is_event(&self) -> bool {
-        self.at.is_some()
+        !self.is_begin() && !self.is_commit()
     }
 
     /// What the calls of one space are sorted by.
@@ -90,15 +94,28 @@ impl Call {
         let start = self.at.map_or(0, |(_, range)| range.start);
         match self.what {
             What::Begin => (0, 0, 0),
-            What::Del => (1, start, -self.priority),
-            What::Add | What::Nop => (2, start, self.priority),
-            What::Commit => (3, 0, 0),
+            What::GlobalStart(_) => (1, 0, self.priority),
+            What::LogStop(..) => (2, start, -self.priority),
+            What::Del => (3, start, -self.priority),
+            What::Add | What::Nop => (4, start, self.priority),
+            What::LogStart(..) => (5, start, self.priority),
+            What::GlobalStop(_) => (6, 0, -self.priority),
+            What::Commit => (7, 0, 0),
         }
     }
 
     /// Whether one of the two deletes what the other adds.
     pub fn undoes(&self, other: &Self) -> bool {
-        let opposite = matches!((self.what, other.what), (What::Add, What::Del) | (What::Del, What::Add));
+        let opposite = match (self.what, other.what) {
+            (What::Add, What::Del) | (What::Del, What::Add) => true,
+            (What::LogStart(a, b), What::LogStop(c, d)) | (What::LogStop(a, b), What::LogStart(c, d)) => {
+                (a, b) == (d, c)
+            }
+            (What::GlobalStart(a), What::GlobalStop(b)) | (What::GlobalStop(a), What::GlobalStart(b)) => {
+                a == b
+            }
+            _ => false,
+        };
         opposite && self.at == other.at
     }
 }
@@ -146,21 +163,26 @@ pub struct Recorder {
     priority: i32,
     nop: bool,
     journal: Arc<Journal>,
-    maps: Mutex<BTreeMap<SpaceId, Vec<Range>>>,
+    maps: Mutex<BTreeMap<SpaceId, Vec<(Range, DirtyClients)>>>,
+    global: Mutex<DirtyClients>,
     counts: Mutex<(usize, usize)>,
 }
 
 impl Recorder {
     pub fn new(name: usize, priority: i32, nop: bool, journal: Arc<Journal>) -> Self {
-        let (maps, counts) = Default::default();
-        Self { name, priority, nop, journal, maps, counts }
+        let (maps, global, counts) = Default::default();
+        Self { name, priority, nop, journal, maps, global, counts }
     }
 
     pub fn name(&self) -> usize {
         self.name
     }
 
-    pub fn map(&self, space: SpaceId) -> Vec<Range> {
+    pub fn global(&self) -> DirtyClients {
+        *self.global.lock().unwrap()
+    }
+
+    pub fn map(&self, space: SpaceId) -> Vec<(Range, DirtyClients)> {
         self.maps.lock().unwrap().get(&space).cloned().unwrap_or_default()
     }
 
@@ -172,6 +194,30 @@ impl Recorder {
     fn note(&self, what: What, at: Option<(SpaceId, Range)>) {
         let call = Call { listener: self.name, priority: self.priority, what, at };
         self.journal.calls.lock().unwrap().push(call);
+    }
+
+    fn relogged(
+        &self,
+        section: &Section,
+        old: DirtyClients,
+        new: DirtyClients,
+        what: fn(DirtyClients, DirtyClients) -> What,
+    ) -> Result<(), Refusal> {
+        let (space, range) = self.told(what(old, new), section)?;
+        let mut maps = self.maps.lock().unwrap();
+        let map = maps.get_mut(&space).expect("what is logged was added");
+        let entry = map.iter_mut().find(|(known, _)| *known == range).expect("what is logged is there");
+        assert_eq!(entry.1, old);
+        entry.1 = new;
+        Ok(())
+    }
+
+    fn told_global(&self, what: What) -> Result<(), Refusal> {
+        if self.journal.is_refused() {
+            return Err(NO_SLOT.into());
+        }
+        self.note(what, None);
+        Ok(())
     }
 
     fn told(&self, what: What, section: &Section) -> Result<(SpaceId, Range), Refusal> {
@@ -193,8 +239,8 @@ impl Listener for Recorder {
         let (space, range) = self.told(What::Del, section)?;
         let mut maps = self.maps.lock().unwrap();
         let map = maps.get_mut(&space).expect("what is deleted was added");
-        let at = map.binary_search(&range).expect("what is deleted is there");
-        map.remove(at);
+        let at = map.iter().position(|(known, _)| *known == range).expect("what is deleted is there");
+        assert!(map.remove(at).1.is_empty(), "its log was stopped before");
         self.counts.lock().unwrap().1 += 1;
         Ok(())
     }
@@ -203,10 +249,10 @@ impl Listener for Recorder {
         let (space, range) = self.told(What::Add, section)?;
         let mut maps = self.maps.lock().unwrap();
         let map = maps.entry(space).or_default();
-        let at = map.partition_point(|other| other.start < range.start);
-        let overlaps = |other: &Range| other.start <= range.last && range.start <= other.last;
+        let at = map.partition_point(|(other, _)| other.start < range.start);
+        let overlaps = |(other, _): &(Range, _)| other.start <= range.last && range.start <= other.last;
         assert!(!map.iter().any(overlaps), "what is added is free");
-        map.insert(at, range);
+        map.insert(at, (range, DirtyClients::empty()));
         self.counts.lock().unwrap().0 += 1;
         Ok(())
     }
@@ -217,8 +263,34 @@ impl Listener for Recorder {
 
     fn region_nop(&self, section: &Section) -> Result<(), Refusal> {
         let (space, range) = self.told(What::Nop, section)?;
-        assert!(self.map(space).binary_search(&range).is_ok(), "what stays is there");
+        assert!(self.map(space).iter().any(|(known, _)| *known == range), "what stays is there");
         Ok(())
+    }
+
+    fn log_global_start(&self, clients: DirtyClients) -> Result<(), Refusal> {
+        self.told_global(What::GlobalStart(clients))?;
+        let mut global = self.global.lock().unwrap();
+        assert!(!global.intersects(clients));
+        *global |= clients;
+        Ok(())
+    }
+
+    fn log_global_stop(&self, clients: DirtyClients) -> Result<(), Refusal> {
+        self.told_global(What::GlobalStop(clients))?;
+        let mut global = self.global.lock().unwrap();
+        assert!(global.contains(clients));
+        *global -= clients;
+        Ok(())
+    }
+
+    fn log_start(&self, section: &Section, old: DirtyClients, new: DirtyClients) -> Result<(), Refusal> {
+        assert!(new.contains(old) && new != old);
+        self.relogged(section, old, new, What::LogStart)
+    }
+
+    fn log_stop(&self, section: &Section, old: DirtyClients, new: DirtyClients) -> Result<(), Refusal> {
+        assert!(old.contains(new) && new != old);
+        self.relogged(section, old, new, What::LogStop)
     }
 
     fn commit(&self) {
