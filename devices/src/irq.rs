@@ -64,6 +64,8 @@ impl IrqInputs {
 struct Line {
     level: AtomicBool,
     input: OnceLock<IrqInput>,
+    /// The line was cut: it stays low.
+    cut: AtomicBool,
 }
 
 /// The driving end of an interrupt line; clones drive the same line. One that leads nowhere can be driven, too.
@@ -88,11 +90,29 @@ impl IrqLine {
 
     /// Sets the level. The input hears of changes only.
     pub fn set(&self, level: bool) {
+        if level && self.is_cut() {
+            return;
+        }
         if self.line.level.swap(level, Ordering::SeqCst) != level
             && let Some(input) = self.line.input.get()
         {
             (input.set)(level);
+            // cut meanwhile: who cuts may have lowered the input before it was raised here
+            if level && self.is_cut() {
+                self.line.level.store(false, Ordering::SeqCst);
+                (input.set)(false);
+            }
         }
+    }
+
+    /// Lowers the line and cuts it: from now on it stays low. For a device that is unplugged.
+    pub fn disconnect(&self) {
+        self.line.cut.store(true, Ordering::SeqCst);
+        self.set(false);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.line.cut.load(Ordering::SeqCst)
     }
 
     /// The level.
@@ -104,5 +124,40 @@ impl IrqLine {
 impl fmt::Debug for IrqLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IrqLine").field("level", &self.level()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Mutex;
+
+    #[test]
+    fn a_line_that_is_cut_goes_low_and_stays_so() {
+        let seen = Arc::<Mutex<Vec<bool>>>::default();
+        let (line, log) = (IrqLine::new(), seen.clone());
+        assert!(line.connect(IrqInput::new(move |level| log.lock().unwrap().push(level))));
+        line.set(true);
+        line.disconnect();
+        line.set(true);
+        assert!(!line.level());
+        assert_eq!(*seen.lock().unwrap(), [true, false]);
+    }
+
+    #[test]
+    fn a_line_that_is_cut_while_it_is_raised_ends_low() {
+        let (line, seen) = (IrqLine::new(), Arc::<Mutex<Vec<bool>>>::default());
+        let (log, cutter) = (seen.clone(), line.clone());
+        // the input hears that it is cut before it hears that it is raised
+        let cut = AtomicBool::new(false);
+        let set = move |level: bool| {
+            if level && !cut.swap(true, Ordering::SeqCst) {
+                cutter.disconnect();
+            }
+            log.lock().unwrap().push(level);
+        };
+        assert!(line.connect(IrqInput::new(set)));
+        line.set(true);
+        assert_eq!(*seen.lock().unwrap(), [false, true, false]);
     }
 }

@@ -27,6 +27,7 @@ mod testing;
 pub mod aclint;
 pub mod cfi_flash;
 pub mod chardev;
+pub mod dimm;
 pub mod dma_tester;
 pub mod fw_cfg;
 pub mod goldfish_rtc;

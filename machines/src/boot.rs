@@ -69,8 +69,9 @@ impl BootPlan {
     /// # Errors
     /// What cannot be read or has no place.
     pub fn new(machine: &Machine, request: &BootRequest) -> Result<Self, BootError> {
-        let name = &machine.spec().name;
-        let (Some(cpu), Some(space)) = (&machine.spec().cpu, machine.cpu_space()) else {
+        let spec = machine.spec();
+        let name = &spec.name;
+        let (Some(cpu), Some(space)) = (&spec.cpu, machine.cpu_space()) else {
             return Err(BootError::NoCpu { machine: name.clone() });
         };
         let ram = ram_ranges(space);

@@ -6,17 +6,17 @@
 
 use crate::cpu::Cpu;
 use crate::file::{
-    DeviceSpec, Endian, FileError, MachineSpec, Origin, Placement, Problem, RegionKind, RegionRef as Name,
-    RegionSpec, Shows, SpaceSpec, Unassigned,
+    Endian, FileError, MachineSpec, Origin, RegionKind, RegionRef as Name, RegionSpec, SpaceSpec, Unassigned,
 };
 use crate::image;
-use crate::machine::{Machine, Plugged};
+use crate::machine::Machine;
+use crate::parts::{Parts, dma_space};
+use crate::plugged::Plugged;
 use crate::sync::Arc;
 use crate::wiring;
-use devices::{Device, DeviceError, Host, Realize, Surroundings};
-use memory_core::{Flags, Mapping, MemoryError, RamBlock, Region, RegionBuilder, RegionRef, Size};
+use devices::Host;
+use memory_core::{Flags, MemoryError, RamBlock, Region, RegionBuilder, RegionRef, Size};
 use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig};
-use std::collections::HashMap;
 
 impl Machine {
     /// Builds the machine that `spec` says, with what `host` offers (number of harts, timebase and base folder are
@@ -42,7 +42,7 @@ impl Machine {
         let cpu = spec.cpu.as_ref().map(Cpu::new);
         wiring::connect(&spec, &build.devices, cpu.as_ref())?;
         let Build { system, regions, devices, .. } = build;
-        Ok(Self { cpu, devices, spaces, regions, host, system, spec })
+        Ok(Self::new(spec, cpu, devices, (spaces, regions), host, system))
     }
 }
 
@@ -51,38 +51,20 @@ struct Build<'a> {
     spec: &'a MachineSpec,
     system: MemorySystem,
     regions: Vec<Region>,
-    devices: Vec<Plugged>,
-}
-
-/// Finds regions by the names of a machine file.
-fn find(regions: &[Region], devices: &[Plugged], name: &Name) -> Option<RegionRef> {
-    match name {
-        Name::Declared(name) => {
-            regions.iter().find(|region| **region.name() == **name).map(|region| region.by_ref().clone())
-        }
-        Name::Exported { device, region } => {
-            devices.iter().find(|plugged| plugged.name == *device)?.export(Some(region)).cloned()
-        }
-    }
+    devices: Vec<Arc<Plugged>>,
 }
 
 impl Build<'_> {
-    fn find(&self, name: &Name) -> Option<RegionRef> {
-        find(&self.regions, &self.devices, name)
+    fn parts(&self) -> Parts<'_> {
+        Parts { system: &self.system, regions: &self.regions, devices: &self.devices }
     }
 
-    /// Where `name` leads, or an error about `key`.
+    fn find(&self, name: &Name) -> Option<RegionRef> {
+        self.parts().find(name)
+    }
+
     fn resolve(&self, name: &Name, origin: &Origin, key: &str) -> Result<RegionRef, FileError> {
-        self.find(name).ok_or_else(|| match name {
-            Name::Declared(name) => origin.error(key, format!("there is no region `{name}`")),
-            Name::Exported { device, region } => {
-                let plugged = self.devices.iter().find(|plugged| plugged.name == *device);
-                let known = plugged.map(export_names).unwrap_or_default();
-                let problem =
-                    Problem::UnknownReference { what: "region", name: format!("{device}.{region}"), known };
-                origin.problem(key, problem)
-            }
-        })
+        self.parts().resolve(name, origin, key)
     }
 
     /// Makes the regions that look at no other.
@@ -193,54 +175,16 @@ impl Build<'_> {
     }
 
     fn make_devices(&mut self, host: &Host, spaces: &[Arc<AddressSpace>]) -> Result<(), FileError> {
-        let by_name: HashMap<&str, &Arc<AddressSpace>> =
-            spaces.iter().map(|space| (space.name(), space)).collect();
         for said in &self.spec.devices {
-            let first = self.spec.spaces.first();
-            let dma = first.and_then(|first| by_name.get(first.name.as_str())).ok_or_else(|| {
-                let message =
-                    "devices need an address space for their DMA: the first one must show a declared region";
-                said.origin.error("", message)
-            })?;
-            let plugged = self.make_device(said, host, dma)?;
+            let plugged = self.parts().make_device(said, host, dma_space(self.spec, said, spaces)?)?;
             self.devices.push(plugged);
         }
         Ok(())
     }
 
-    fn make_device(
-        &self,
-        said: &DeviceSpec,
-        host: &Host,
-        dma: &Arc<AddressSpace>,
-    ) -> Result<Plugged, FileError> {
-        let device: Box<dyn Device> = said.deserialize_properties()?;
-        let device: Arc<dyn Device> = device.into();
-        let memory = self.system.memory();
-        let object: Arc<dyn std::any::Any + Send + Sync> = device.clone();
-        let owner = memory.owner(format!("/machine/{}", said.name), Arc::downgrade(&object));
-        let region = |name: &str| {
-            let exported = name.split_once('.').map(|(device, region)| Name::Exported {
-                device: device.to_owned(),
-                region: region.to_owned(),
-            });
-            self.find(&Name::Declared(name.to_owned())).or_else(|| self.find(&exported?))
-        };
-        let around = Surroundings { host, dma, region: &region };
-        let mut realize = Realize::new(memory, owner.clone(), around);
-        // the guard first: should the device fail half-way, it goes as an unplugged one does
-        let plug = memory.plug(&owner, device.clone());
-        device.realize(&mut realize).map_err(|error| match &error {
-            DeviceError::Property { property, reason } => said.origin.error(property, reason.clone()),
-            error => said.origin.error("", error.to_string()),
-        })?;
-        let (exports, outputs, inputs) = realize.finish();
-        Ok(Plugged { name: said.name.clone(), plug, exports, outputs, inputs })
-    }
-
     /// Maps everything, in one transaction.
     fn map_all(&self) -> Result<(), FileError> {
-        let mut places: Vec<(RegionRef, &Placement, &Origin)> = Vec::new();
+        let mut places = Vec::new();
         for said in &self.spec.regions {
             if let Some(placement) = &said.placement {
                 let region = self.resolve(&Name::Declared(said.name.clone()), &said.origin, "")?;
@@ -248,79 +192,10 @@ impl Build<'_> {
             }
         }
         for (said, plugged) in self.spec.devices.iter().zip(&self.devices) {
-            for map in &said.maps {
-                let name = map.region.as_deref();
-                let region = plugged.export(name).cloned().ok_or_else(|| {
-                    let known = export_names(plugged).join(", ");
-                    match name {
-                        Some(name) => map.origin.error(
-                            "region",
-                            format!("`{}` exports no region `{name}`; it exports: {known}", said.name),
-                        ),
-                        None => map
-                            .origin
-                            .error("", format!("say which region of `{}` is meant: {known}", said.name)),
-                    }
-                })?;
-                places.push((region, &map.placement, &map.origin));
-            }
+            places.extend(self.parts().places(said, plugged)?);
         }
-        let result = self.system.memory().transaction(|_| {
-            places.iter().try_for_each(|(region, placement, origin)| {
-                let into = self.resolve(&placement.into, origin, "into")?;
-                let mapping = Mapping {
-                    priority: placement.priority,
-                    overlap: placement.overlap,
-                    shows: match placement.shows {
-                        Shows::Both => memory_core::Shows::Both,
-                        Shows::Reads => memory_core::Shows::Reads,
-                        Shows::Writes => memory_core::Shows::Writes,
-                    },
-                };
-                let mapped = into.map_with(placement.at, region, mapping);
-                mapped.map_err(|error| MapError::Here(origin.error("at", error.to_string())))
-            })
-        });
-        result.map_err(|error| match error {
-            MapError::Here(error) => error,
-            MapError::Commit(error) => self.at_commit(&error, &places),
-        })
+        self.parts().map(&places, &self.spec.origin)
     }
-
-    /// The error of a commit, at the mapping that it is about.
-    fn at_commit(&self, error: &MemoryError, places: &[(RegionRef, &Placement, &Origin)]) -> FileError {
-        let about = |name: &Arc<str>| places.iter().rfind(|(region, ..)| region.name() == name);
-        let place = match error {
-            MemoryError::Overlap { second, first, .. } => about(second).or_else(|| about(first)),
-            _ => None,
-        };
-        match place {
-            Some((_, _, origin)) => origin.error("at", error.to_string()),
-            None => self.spec.origin.error("", error.to_string()),
-        }
-    }
-}
-
-/// Why mapping everything failed: at one mapping, or all together.
-enum MapError {
-    Here(FileError),
-    Commit(MemoryError),
-}
-
-impl From<MemoryError> for MapError {
-    fn from(error: MemoryError) -> Self {
-        Self::Commit(error)
-    }
-}
-
-impl From<FileError> for MapError {
-    fn from(error: FileError) -> Self {
-        Self::Here(error)
-    }
-}
-
-fn export_names(plugged: &Plugged) -> Vec<String> {
-    plugged.exports().iter().map(|export| export.name.clone()).collect()
 }
 
 fn with_attributes(builder: RegionBuilder, said: &RegionSpec) -> RegionBuilder {

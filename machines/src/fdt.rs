@@ -1,7 +1,8 @@
 //! The flattened device tree of a machine, out of what its devices say of themselves.
 
 use crate::file::CpuSpec;
-use crate::machine::{Machine, Plugged};
+use crate::machine::Machine;
+use crate::plugged::Plugged;
 use crate::wiring;
 use devices::{Cell, FdtNode, FdtPlace, FdtValue};
 use memory_core::{AddrRange, Backing};
@@ -32,14 +33,15 @@ impl Machine {
     /// # Errors
     /// What a device said that no device tree can say.
     pub fn device_tree(&self, bootargs: &str) -> Result<Option<Vec<u8>>, FdtError> {
-        let (Some(cpu), Some(space)) = (&self.spec.cpu, self.cpu_space()) else { return Ok(None) };
+        let spec = self.spec();
+        let (Some(cpu), Some(space)) = (&spec.cpu, self.cpu_space()) else { return Ok(None) };
         let nodes = self.nodes(cpu, space);
         let mut tree = Writer::new(cpu.harts, &nodes)?;
         let root = tree.fdt.begin_node("")?;
         tree.fdt.property_u32("#address-cells", 2)?;
         tree.fdt.property_u32("#size-cells", 2)?;
         tree.fdt.property_string("compatible", "riscv-virtio")?;
-        tree.fdt.property_string("model", &format!("flatland,{}", self.spec.name))?;
+        tree.fdt.property_string("model", &format!("flatland,{}", spec.name))?;
         tree.chosen(&nodes, bootargs)?;
         tree.cpus(cpu)?;
         tree.memory(space)?;
@@ -61,13 +63,13 @@ impl Machine {
 
     /// Every device's nodes, with the device's name.
     fn nodes(&self, cpu: &CpuSpec, space: &AddressSpace) -> Vec<(String, FdtNode)> {
-        let mut nodes = Vec::new();
-        for plugged in &self.devices {
+        let (spec, mut nodes) = (self.spec(), Vec::new());
+        for plugged in self.devices() {
             let Some(device) = plugged.device() else { continue };
             let place = FdtPlace {
                 name: &plugged.name,
-                regions: &placed_regions(plugged, space),
-                outputs: &wiring::interrupts(&self.spec, plugged),
+                regions: &placed_regions(&plugged, space),
+                outputs: &wiring::interrupts(&spec, &plugged),
                 harts: cpu.harts,
             };
             nodes.extend(device.describe(&place).into_iter().map(|node| (plugged.name.clone(), node)));

@@ -2,66 +2,74 @@
 
 use crate::cpu::Cpu;
 use crate::file::MachineSpec;
-use crate::sync::Arc;
-use devices::{Device, Export, Host, IrqInputs, Output, ResetType};
-use memory_core::{Memory, Plug, Region, RegionRef};
-use memory_dispatch::{AddressSpace, MemorySystem};
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use devices::{Host, ResetType};
+use memory_core::{Memory, Region, RegionRef};
+use memory_dispatch::{AddressSpace, MemorySystem, chain};
 use std::fmt;
 
-/// A device in its machine.
-pub struct Plugged {
-    /// Its name in the machine file.
-    pub name: String,
-    /// What keeps it plugged in.
-    pub(crate) plug: Plug<dyn Device>,
-    pub(crate) exports: Vec<Export>,
-    pub(crate) outputs: Vec<Output>,
-    pub(crate) inputs: Vec<(String, IrqInputs)>,
-}
-
-impl Plugged {
-    /// The device.
-    pub fn device(&self) -> Option<&Arc<dyn Device>> {
-        self.plug.device()
-    }
-
-    /// The regions that it exports.
-    pub fn exports(&self) -> &[Export] {
-        &self.exports
-    }
-
-    /// The region that it exports under `name`; without a name the only one.
-    pub(crate) fn export(&self, name: Option<&str>) -> Option<&RegionRef> {
-        let mut matching = self.exports.iter().filter(|export| name.is_none_or(|name| export.name == name));
-        let first = matching.next()?;
-        (name.is_some() || matching.next().is_none()).then_some(&first.region)
-    }
-
-    /// The inputs of group `name`; without a name the only group.
-    pub(crate) fn input_group(&self, name: Option<&str>) -> Option<&IrqInputs> {
-        let mut matching = self.inputs.iter().filter(|(group, _)| name.is_none_or(|name| group == name));
-        let first = matching.next()?;
-        (name.is_some() || matching.next().is_none()).then_some(&first.1)
-    }
-}
+pub use crate::hotplug::{PlugError, UnplugError};
+pub use crate::plugged::Plugged;
 
 /// A machine that was built from a [`MachineSpec`]; see [`Machine::build`]. It does nothing until it is run.
 ///
 /// Dropping it unplugs its devices. Fields go in the order in which they stand: CPUs, devices, spaces, regions.
 pub struct Machine {
-    pub(crate) cpu: Option<Cpu>,
-    pub(crate) devices: Vec<Plugged>,
-    pub(crate) spaces: Vec<Arc<AddressSpace>>,
-    pub(crate) regions: Vec<Region>,
-    pub(crate) host: Host,
-    pub(crate) spec: MachineSpec,
-    pub(crate) system: MemorySystem,
+    cpu: Option<Cpu>,
+    /// Devices, and the specification that has them; both change when a device is plugged in or unplugged. Held to
+    /// look, never while a device runs.
+    present: Mutex<Present>,
+    /// Held while a device is plugged in or unplugged, before all other locks. Not taken inside accesses or
+    /// transactions.
+    hotplug: Mutex<()>,
+    spaces: Vec<Arc<AddressSpace>>,
+    regions: Vec<Region>,
+    host: Host,
+    system: MemorySystem,
+}
+
+/// What a machine has now.
+struct Present {
+    devices: Vec<Arc<Plugged>>,
+    spec: Arc<MachineSpec>,
 }
 
 impl Machine {
-    /// What the machine was built from.
-    pub fn spec(&self) -> &MachineSpec {
-        &self.spec
+    /// A machine of parts that are mapped and wired.
+    pub(crate) fn new(
+        spec: MachineSpec,
+        cpu: Option<Cpu>,
+        devices: Vec<Arc<Plugged>>,
+        (spaces, regions): (Vec<Arc<AddressSpace>>, Vec<Region>),
+        host: Host,
+        system: MemorySystem,
+    ) -> Self {
+        let present = Mutex::new(Present { devices, spec: Arc::new(spec) });
+        Self { cpu, present, hotplug: Mutex::default(), spaces, regions, host, system }
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_hotplug(&self) -> MutexGuard<'_, ()> {
+        self.hotplug.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn replace_devices(&self, devices: Vec<Arc<Plugged>>, spec: MachineSpec) {
+        let present = Present { devices, spec: Arc::new(spec) };
+        let before = std::mem::replace(&mut *self.present(), present);
+        // not under the lock: a device may go with it
+        drop(before);
+    }
+
+    /// What the machine was built from, with the devices that it has now.
+    pub fn spec(&self) -> Arc<MachineSpec> {
+        self.present().spec.clone()
+    }
+
+    pub(crate) fn regions(&self) -> &[Region] {
+        &self.regions
     }
 
     /// The regions.
@@ -89,14 +97,14 @@ impl Machine {
         self.regions.iter().find(|region| **region.name() == *name).map(|region| region.by_ref())
     }
 
-    /// The devices, in the order of the file.
-    pub fn devices(&self) -> &[Plugged] {
-        &self.devices
+    /// The devices that the machine has now, in the order of the file.
+    pub fn devices(&self) -> Vec<Arc<Plugged>> {
+        self.present().devices.clone()
     }
 
     /// The device of that name.
-    pub fn device(&self, name: &str) -> Option<&Plugged> {
-        self.devices.iter().find(|device| device.name == name)
+    pub fn device(&self, name: &str) -> Option<Arc<Plugged>> {
+        self.present().devices.iter().find(|device| device.name == name).cloned()
     }
 
     /// What the machine offers its devices: clock, console, power switch.
@@ -111,15 +119,23 @@ impl Machine {
 
     /// The address space that the CPU sees, or else the first.
     pub fn cpu_space(&self) -> Option<&Arc<AddressSpace>> {
-        match &self.spec.cpu {
+        match &self.spec().cpu {
             Some(cpu) => self.space(&cpu.space),
             None => self.spaces.first(),
         }
     }
 
-    /// Resets every device.
-    pub fn reset_devices(&self, kind: ResetType) {
-        self.devices.iter().filter_map(Plugged::device).for_each(|device| device.reset(kind));
+    /// Resets every device, each through its re-entrancy guard. A device that wants this asks
+    /// [`Power`](devices::Power), and whoever runs the machine does it when the access is over.
+    ///
+    /// # Errors
+    /// Inside an access, where it would reach a device that is in the middle of something; nothing is reset then.
+    pub fn reset_devices(&self, kind: ResetType) -> Result<(), InsideAccess> {
+        if !chain::is_idle() {
+            return Err(InsideAccess);
+        }
+        self.devices().iter().for_each(|device| _ = device.reset(kind));
+        Ok(())
     }
 
     /// The machine as it is now, with the properties and state of every device: a machine file that builds it again.
@@ -128,8 +144,8 @@ impl Machine {
     /// # Errors
     /// A device whose state cannot be written as TOML, by name.
     pub fn snapshot(&self) -> Result<MachineSpec, SnapshotError> {
-        let mut spec = self.spec.clone();
-        for plugged in &self.devices {
+        let mut spec = MachineSpec::clone(&self.spec());
+        for plugged in self.devices() {
             let failed = |reason: String| SnapshotError { device: plugged.name.clone(), reason };
             let Some(device) = plugged.device() else { continue };
             let state = serde_json::to_value(device.as_ref()).map_err(|error| failed(error.to_string()))?;
@@ -141,11 +157,23 @@ impl Machine {
     }
 }
 
-impl fmt::Debug for Machine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Machine").field("name", &self.spec.name).finish_non_exhaustive()
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // somebody else may still hold a `Plugged`
+        self.devices().iter().for_each(|device| drop(device.take_plug()));
     }
 }
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").field("name", &self.spec().name).finish_non_exhaustive()
+    }
+}
+
+/// A machine was to be reset inside an access.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a machine cannot be reset inside an access")]
+pub struct InsideAccess;
 
 /// Why a machine cannot be written down.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Running a machine: a thread for each hart, and what stops them.
 
 use crate::boot::{BootError, BootPlan};
-use crate::machine::Machine;
+use crate::machine::{InsideAccess, Machine};
 use crate::rv64::{Hart, HartLines, TimeSource};
 use crate::space_bus::SpaceBus;
 use crate::sync::{Arc, Condvar, Mutex, PoisonError, thread};
@@ -28,6 +28,9 @@ pub enum RunError {
     /// It cannot be booted.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// It was run, and reset, inside an access.
+    #[error(transparent)]
+    Reset(#[from] InsideAccess),
     /// The host has no thread for a hart.
     #[error("no thread for a hart: {0}")]
     Thread(#[from] io::Error),
@@ -113,7 +116,7 @@ impl<'a> Runner<'a> {
             match self.run_once(&mut harts)? {
                 Wish::Quit => return Ok(Stopped::Quit),
                 Wish::Power(PowerRequest::Off { code }) => return Ok(Stopped::PoweredOff { code }),
-                Wish::Power(PowerRequest::Reset) => self.machine.reset_devices(ResetType::Warm),
+                Wish::Power(PowerRequest::Reset) => self.machine.reset_devices(ResetType::Warm)?,
             }
         }
     }
@@ -131,7 +134,7 @@ impl<'a> Runner<'a> {
         });
         let hart = |(id, lines): (usize, &Arc<HartLines>)| {
             let kicked = lines.clone();
-            let bus = SpaceBus::new(space.handle(move || kicked.kick()));
+            let bus = SpaceBus::new(space.handle_named(format!("hart {id}"), move || kicked.kick()));
             Hart::new(id as u64, bus, lines.clone(), time.clone())
         };
         cpu.lines().iter().enumerate().map(hart).collect()

@@ -1,30 +1,43 @@
 //! Leading interrupt outputs to inputs, as a machine file's `wire` says.
 
 use crate::cpu::Cpu;
-use crate::file::{FileError, MachineSpec, WireEnd, WireSpec, WireTarget};
-use crate::machine::Plugged;
+use crate::file::{DeviceSpec, FileError, MachineSpec, WireEnd, WireSpec, WireTarget};
+use crate::plugged::Plugged;
+use crate::sync::Arc;
 use devices::{Interrupt, IrqInputs};
 
 /// Connects every wire of the machine. A single target of a group of outputs stands for consecutive inputs from there
 /// on: output 0 leads to it, output 1 to the one after, as one of a hart's each.
-pub(crate) fn connect(spec: &MachineSpec, devices: &[Plugged], cpu: Option<&Cpu>) -> Result<(), FileError> {
-    for (said, plugged) in spec.devices.iter().zip(devices) {
-        for wire in &said.wires {
-            connect_wire(wire, plugged, devices, cpu)?;
-        }
-    }
-    Ok(())
+pub(crate) fn connect(
+    spec: &MachineSpec,
+    devices: &[Arc<Plugged>],
+    cpu: Option<&Cpu>,
+) -> Result<(), FileError> {
+    spec.devices
+        .iter()
+        .zip(devices)
+        .try_for_each(|(said, plugged)| connect_device(said, plugged, devices, cpu))
+}
+
+/// Connects the wires of one device.
+pub(crate) fn connect_device(
+    said: &DeviceSpec,
+    plugged: &Plugged,
+    devices: &[Arc<Plugged>],
+    cpu: Option<&Cpu>,
+) -> Result<(), FileError> {
+    said.wires.iter().try_for_each(|wire| connect_wire(wire, plugged, devices, cpu))
 }
 
 fn connect_wire(
     wire: &WireSpec,
     plugged: &Plugged,
-    devices: &[Plugged],
+    devices: &[Arc<Plugged>],
     cpu: Option<&Cpu>,
 ) -> Result<(), FileError> {
     let refuse = |message: String| wire.origin.error("", message);
-    let Some(output) = plugged.outputs.iter().find(|output| output.name == wire.output) else {
-        let known: Vec<_> = plugged.outputs.iter().map(|output| output.name.as_str()).collect();
+    let Some(output) = plugged.outputs().iter().find(|output| output.name == wire.output) else {
+        let known: Vec<_> = plugged.outputs().iter().map(|output| output.name.as_str()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(refuse(format!("`{}` has no output `{}`; outputs: {known}", plugged.name, wire.output)));
     };
@@ -59,7 +72,7 @@ fn target_of(wire: &WireSpec, number: usize) -> Option<(&WireTarget, u32)> {
 
 fn with_inputs<R>(
     target: &WireTarget,
-    devices: &[Plugged],
+    devices: &[Arc<Plugged>],
     cpu: Option<&Cpu>,
     look: impl FnOnce(&IrqInputs) -> R,
 ) -> Option<R> {
@@ -78,7 +91,7 @@ pub(crate) fn interrupts(spec: &MachineSpec, plugged: &Plugged) -> Vec<(String, 
     let wires = spec.device(&plugged.name).map_or(&[][..], |said| &said.wires);
     for wire in wires {
         let count =
-            plugged.outputs.iter().find(|output| output.name == wire.output).map_or(0, |o| o.lines.len());
+            plugged.outputs().iter().find(|output| output.name == wire.output).map_or(0, |o| o.lines.len());
         for number in 0..count {
             if let Some((target, index)) = target_of(wire, number)
                 && let (WireEnd::Device(controller), Ok(number)) = (&target.end, u32::try_from(number))

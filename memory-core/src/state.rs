@@ -165,8 +165,17 @@ impl State {
         self.changed(id, undo);
     }
 
+    /// Lets others have the identifier of a region, which after its owner was unplugged may be another one's by now.
+    fn free_identifier(&mut self, id: RegionId) {
+        let identifier = self.tree.get(id).and_then(|node| node.identifier.clone());
+        if let Some(identifier) = identifier.filter(|taken| self.identifiers.get(taken) == Some(&id)) {
+            self.identifiers.remove(&identifier);
+        }
+    }
+
     /// Takes a condemned region out of the tree.
     pub(crate) fn bury(&mut self, id: RegionId) -> Option<Node> {
+        self.free_identifier(id);
         let node = self.tree.remove(id)?;
         if let Some(block) = node.kind.block() {
             block.dirty().stop(node.logged);
@@ -179,13 +188,11 @@ impl State {
                 self.owners.remove(&owner);
             }
         }
-        if let Some(identifier) = &node.identifier {
-            self.identifiers.remove(identifier);
-        }
         Some(node)
     }
 
-    /// Unmaps all regions of an owner and keeps them from being mapped again.
+    /// Unmaps all regions of an owner and keeps them from being mapped again. Their identifiers are free: a pin may
+    /// keep a region for long.
     pub(crate) fn unplug(&mut self, owner: OwnerId) {
         let entry = self.owners.entry(owner).or_default();
         entry.unplugged = true;
@@ -195,6 +202,7 @@ impl State {
             let hidden = self.tree.get(id).map(|node| node.flags - Flags::ENABLED);
             let undo = hidden.and_then(|flags| self.tree.set_flags(id, flags));
             self.changed(id, undo);
+            self.free_identifier(id);
         }
     }
 

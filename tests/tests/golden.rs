@@ -148,14 +148,8 @@ fn pc_map_follows_the_controllers_registers() {
 #[test]
 fn pc_map_without_the_vga_window_exposes_the_ram_below() {
     let machine = pc();
-    let window = &machine
-        .device("controller")
-        .unwrap()
-        .exports()
-        .iter()
-        .find(|export| export.name == "window")
-        .unwrap()
-        .region;
+    let controller = machine.device("controller").unwrap();
+    let window = &controller.exports().iter().find(|export| export.name == "window").unwrap().region;
     window.unmap().unwrap();
     is(&map(machine.cpu_space().unwrap()), &[(0, 0xdfff_ffff, "ram", 0), VRAM, REGS, HIGH]);
 }
@@ -163,14 +157,8 @@ fn pc_map_without_the_vga_window_exposes_the_ram_below() {
 #[test]
 fn pc_map_clips_a_bar_to_the_hole() {
     let machine = pc();
-    let vram = &machine
-        .device("controller")
-        .unwrap()
-        .exports()
-        .iter()
-        .find(|export| export.name == "vram")
-        .unwrap()
-        .region;
+    let controller = machine.device("controller").unwrap();
+    let vram = &controller.exports().iter().find(|export| export.name == "vram").unwrap().region;
     let space = machine.cpu_space().unwrap();
     // half of it below the hole: what lies there is RAM's
     vram.set_address(0xdf80_0000).unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FileError, MachineSpec, Place, Problem, json, read, toml};
+use super::{DeviceSpec, FileError, MachineSpec, Place, Problem, json, read, toml};
 use crate::sync::Arc;
 
 impl MachineSpec {
@@ -41,6 +41,28 @@ impl MachineSpec {
     pub fn from_json(file: &str, text: &str) -> Result<Self, FileError> {
         let file = Arc::from(file);
         read::machine(&file, json::parse(&file, text)?)
+    }
+
+    /// Reads one more device from TOML `text`, the keys of a `[[device]]` without that line: one to
+    /// [plug](crate::machine::Machine::plug_device) into a machine of this specification, whose names it may use. Errors call
+    /// it `file`.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake in the text.
+    pub fn device_from_toml(&self, file: &str, text: &str) -> Result<DeviceSpec, FileError> {
+        let file = Arc::from(file);
+        read::device(&file, toml::parse(&file, text)?, self)
+    }
+
+    /// As [`device_from_toml`](Self::device_from_toml), from a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake in the text.
+    pub fn device_from_json(&self, file: &str, text: &str) -> Result<DeviceSpec, FileError> {
+        let file = Arc::from(file);
+        read::device(&file, json::parse(&file, text)?, self)
     }
 
     /// Where a file named in the machine file is: relative to the directory of the machine file, unless

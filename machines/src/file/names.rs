@@ -29,6 +29,11 @@ impl Names {
         Ok(Self(names))
     }
 
+    /// The names of things that were read before.
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a String>) -> Self {
+        Self(names.map(|name| (name.clone(), Place::Nowhere)).collect())
+    }
+
     /// Whether there is a thing of that name.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -78,6 +78,18 @@ pub(super) fn machine(file: &Arc<str>, root: Value) -> Result<MachineSpec, FileE
     Ok(spec)
 }
 
+/// Reads one device, in whose references the names of `spec` stand for what they stand for there.
+pub(super) fn device(file: &Arc<str>, root: Value, spec: &MachineSpec) -> Result<DeviceSpec, FileError> {
+    let scope = Scope {
+        regions: Names::of(spec.regions.iter().map(|said| &said.name)),
+        spaces: Names::of(spec.spaces.iter().map(|said| &said.name)),
+        devices: Names::of(spec.devices.iter().map(|said| &said.name)),
+        cpu: spec.cpu.is_some(),
+    };
+    let first_root = spec.spaces.first().map(|space| &space.root);
+    Reader { file, scope }.device(("device".to_owned(), root), first_root)
+}
+
 /// What every part of the schema needs to be read.
 struct Reader<'f> {
     file: &'f Arc<str>,

@@ -19,6 +19,7 @@ use std::thread;
 /// Every type that a program which links `devices` has.
 const TYPES: &[&str] = &[
     "cfi-flash",
+    "dimm",
     "dma-test",
     "dma-test-locked",
     "fw-cfg-mmio",

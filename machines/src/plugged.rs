@@ -1,0 +1,98 @@
+//! A device in its machine.
+
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use devices::{Device, Export, IrqInputs, Output, ResetType};
+use memory_core::{Plug, RegionRef};
+use memory_dispatch::{Entry, EntryKind};
+use std::fmt;
+
+/// A device in its machine. Whoever holds this does not keep the device plugged in, nor alive.
+pub struct Plugged {
+    /// Its name in the machine file.
+    pub name: String,
+    /// What keeps it plugged in. Held to look, never while the device runs.
+    plug: Mutex<Option<Plug<dyn Device>>>,
+    /// Its door for a reset.
+    entry: Entry,
+    exports: Vec<Export>,
+    outputs: Vec<Output>,
+    inputs: Vec<(String, IrqInputs)>,
+}
+
+impl Plugged {
+    /// A device that `plug` keeps plugged in, with what it has exported and wired.
+    pub(crate) fn new(
+        name: &str,
+        plug: Plug<dyn Device>,
+        entry: Entry,
+        (exports, outputs, inputs): (Vec<Export>, Vec<Output>, Vec<(String, IrqInputs)>),
+    ) -> Self {
+        Self { name: name.to_owned(), plug: Mutex::new(Some(plug)), entry, exports, outputs, inputs }
+    }
+
+    fn plug(&self) -> MutexGuard<'_, Option<Plug<dyn Device>>> {
+        self.plug.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The device, unless it was unplugged.
+    pub fn device(&self) -> Option<Arc<dyn Device>> {
+        self.plug().as_ref()?.device().cloned()
+    }
+
+    /// Lets go of what keeps the device plugged in.
+    pub(crate) fn take_plug(&self) -> Option<Plug<dyn Device>> {
+        self.plug().take()
+    }
+
+    /// The regions that it exports.
+    pub fn exports(&self) -> &[Export] {
+        &self.exports
+    }
+
+    /// Its output lines.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Resets the device through the re-entrancy guard. Returns whether it was: not if this thread is inside it, or if it was
+    /// unplugged.
+    pub fn reset(&self, kind: ResetType) -> bool {
+        match (self.device(), self.entry.enter(EntryKind::Reset)) {
+            (Some(device), Ok(_inside)) => {
+                device.reset(kind);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Lowers all its output lines and leads them nowhere.
+    pub(crate) fn unwire(&self) {
+        self.outputs.iter().flat_map(|output| &output.lines).for_each(devices::IrqLine::disconnect);
+    }
+
+    /// The region that it exports under `name`; without a name the only one.
+    pub(crate) fn export(&self, name: Option<&str>) -> Option<&RegionRef> {
+        let mut matching = self.exports.iter().filter(|export| name.is_none_or(|name| export.name == name));
+        let first = matching.next()?;
+        (name.is_some() || matching.next().is_none()).then_some(&first.region)
+    }
+
+    /// The names of its exports, for people.
+    pub(crate) fn export_names(&self) -> Vec<String> {
+        self.exports.iter().map(|export| export.name.clone()).collect()
+    }
+
+    /// The inputs of group `name`; without a name the only group.
+    pub(crate) fn input_group(&self, name: Option<&str>) -> Option<&IrqInputs> {
+        let mut matching = self.inputs.iter().filter(|(group, _)| name.is_none_or(|name| group == name));
+        let first = matching.next()?;
+        (name.is_some() || matching.next().is_none()).then_some(&first.1)
+    }
+}
+
+impl fmt::Debug for Plugged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugged").field("name", &self.name).finish_non_exhaustive()
+    }
+}
