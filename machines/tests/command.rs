@@ -196,3 +196,20 @@ fn every_type_of_device_lists_its_properties() {
         assert!(good(&["devices", tag]).starts_with(tag));
     }
 }
+
+#[test]
+fn maps_say_which_registers_may_be_reentered_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = |name: &str, at: u32, reentrant: bool| {
+        format!("[[device]]\ntype = \"dma-test\"\nname = \"{name}\"\nat = {at}\nreentrant = {reentrant}\n")
+    };
+    let board = board(folder.path(), &(device("guarded", 0, false) + &device("open", 0x1000, true)));
+    let map = good(&["mtree", &board]);
+    let line = |name: &str| map.lines().find(|line| line.contains(name)).unwrap().trim_end().to_owned();
+    assert!(
+        line("open.regs").ends_with("i/o): open.regs [re-entry: holds no lock while it copies]"),
+        "{map}"
+    );
+    assert!(line("guarded.regs").ends_with("i/o): guarded.regs"), "{map}");
+    assert!(good(&["mtree", &board, "--json"]).contains("\"holds no lock while it copies\""));
+}

@@ -11,7 +11,7 @@ pub use locked::LockedDmaTester;
 
 use crate::device::{Device, DeviceError, ResetType};
 use crate::dma::DmaPort;
-use crate::info::DeviceInfo;
+use crate::info::{DeviceInfo, Property};
 use crate::inspect::Inspector;
 use crate::realize::Realize;
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DmaTester {
+    /// Whether the device's DMA may reach the device's own registers.
+    #[serde(default)]
+    reentrant: bool,
     /// Not held while the device dispatches.
     #[serde(default)]
     state: Mutex<Registers>,
@@ -85,7 +88,11 @@ impl Device for DmaTester {
             let mut registers = self.registers();
             *registers = registers.masked();
         }
-        let regs = ctx.mmio("regs", registers::SIZE, rules(), &self, (Self::read, Self::write))?;
+        let mut rules = rules();
+        if self.reentrant {
+            rules = rules.allow_reentry("holds no lock while it copies");
+        }
+        let regs = ctx.mmio("regs", registers::SIZE, rules, &self, (Self::read, Self::write))?;
         // a device is realised once
         let _ = self.wiring.set(Wiring { dma: ctx.dma(), _regs: regs });
         Ok(())
@@ -104,7 +111,12 @@ inventory::submit! {
     DeviceInfo {
         tag: "dma-test",
         about: "copies memory by DMA, for tests",
-        properties: &[],
+        properties: &[Property {
+            name: "reentrant",
+            kind: "bool",
+            default: Some("false"),
+            about: "its DMA may reach its own registers, for tests of the re-entrancy guard",
+        }],
         example: "{}",
     }
 }

@@ -115,3 +115,20 @@ fn registers_in_a_file_are_masked() {
         assert_eq!((board.get(LEN), board.get(STATUS)), (u64::from(MAX_LEN), 7));
     }
 }
+
+#[test]
+fn a_device_that_says_why_may_reach_its_own_registers() {
+    let done = |faults: Status| u64::from((faults | Status::DONE).bits());
+    for reentrant in [false, true] {
+        let board = restored(&format!(r#"{{ "type": "dma-test", "reentrant": {reentrant} }}"#));
+        // its own length onto memory, and memory onto its own source
+        let (read, write) = (board.copy(REGS + LEN, 0x100, 4), board.copy(0x100, REGS + SRC_LOW, 4));
+        let source = board.get(SRC_LOW);
+        if reentrant {
+            assert_eq!((read, write, source), (done(Status::empty()), done(Status::empty()), 4));
+        } else {
+            let faults = (done(Status::READ_FAULT), done(Status::WRITE_FAULT));
+            assert_eq!(((read, write), source), (faults, 0x100));
+        }
+    }
+}
