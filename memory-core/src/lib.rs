@@ -43,6 +43,7 @@ pub use access::{BusFault, ByteOrder, TxAttrs, TxFlags, Width};
 pub use address::{AddrRange, Size};
 pub use builder::RegionBuilder;
 pub use error::MemoryError;
+pub use host::fence;
 pub use host::{DirtyClients, DirtyLog, DirtySnapshot, HostMemoryError, HostPage, PAGE_SIZE, RamBlock};
 pub use id::{OwnerId, RegionId, SpaceId};
 pub use kind::{Callbacks, Kind};

@@ -301,6 +301,9 @@ impl AddressSpace {
 
     /// Calls `wake` once, when a bounce buffer has come free: at once if there is room now. Whoever registers after
     /// [`MapError::Busy`] misses nothing.
+    ///
+    /// `wake` is called inside whatever gives the buffer back, another device's callback perhaps: a device schedules
+    /// deferred work there, and maps in that.
     pub fn when_bounce_is_free(&self, wake: impl FnOnce() + Send + 'static) {
         let mut bounce = self.bounce();
         if bounce.used < BOUNCE_BUDGET {

@@ -10,13 +10,15 @@
 //! Waiter: counts itself in `waiting`; fence; tries to take the views; sleeps if one is still in use. Reader: lets go of
 //! its view; fence; looks whether the view was replaced, and at `waiting`. One of the two fences is first: either the reader
 //! sees the waiter, or the waiter takes the view. In between, `events` tells a waiter that has looked but does not sleep yet
-//! that it has to look again.
+//! that it has to look again. Threads without a handle leave a view at the end of each access, so the waiter pays
+//! for both fences where it can; see ADR 005. Who is told that there is something to reclaim may miss a view that such a
+//! thread leaves, but none that shows a device which was removed: the removal pays for that fence, too.
 
 use crate::chain;
 use crate::entry::{Door, EntryKind};
-use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence};
+use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence as full_fence};
 use crate::system::MemorySystem;
-use memory_core::{OwnerId, Plug};
+use memory_core::{OwnerId, Plug, fence};
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Instant;
@@ -37,7 +39,7 @@ impl Waiters {
 
     /// Called by whoever has left something that may be waited for.
     pub(crate) fn wake(&self) {
-        fence(Ordering::SeqCst);
+        full_fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) > 0 {
             *self.events() += 1;
             self.happened.notify_all();
@@ -78,7 +80,8 @@ impl Drop for Waiting<'_> {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Laggard {
-    /// A transaction of another thread is in the way: the device is still on the map.
+    /// A transaction of another thread is in the way: the device is still on the map, or on that of an address space
+    /// which is going.
     Transaction,
     /// The handle of that name is on a map that shows the device: it was kicked, and has neither parked nor made an
     /// access since.
@@ -162,10 +165,11 @@ impl Detached {
         }
         let waiters = self.system.inner().waiters();
         let _waiting = waiters.join();
+        // the fence of the protocol, once for all attempts: `waiting` stands until the end
+        fence::heavy();
         let mut shown = HashMap::new();
         loop {
             let seen = *waiters.events();
-            // the fence of the protocol above is the one between `join` and the attempts to take views
             self.system.reclaim();
             let laggards = self.laggards(&mut shown);
             if laggards.is_empty() {
@@ -180,11 +184,11 @@ impl Detached {
 
     /// Who is inside. `shown` remembers which views show the device, by generation.
     fn laggards(&self, shown: &mut HashMap<u64, bool>) -> Vec<Laggard> {
-        if !self.door.is_closed() {
+        let system = self.system.inner();
+        if !self.door.is_closed() || system.is_space_going() {
             return vec![Laggard::Transaction];
         }
         let mut laggards: Vec<_> = self.door.inside().into_iter().map(Laggard::Entry).collect();
-        let system = self.system.inner();
         for generation in system.reclaim().showing(self.owner, shown) {
             let mut on: Vec<_> = system.handles_on(generation).into_iter().map(Laggard::Handle).collect();
             if on.is_empty() {

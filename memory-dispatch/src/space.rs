@@ -6,6 +6,7 @@ use crate::handle::{HandleShared, VcpuHandle};
 use crate::map::Bounce;
 use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Guard, Mutex, Ordering, PoisonError, Weak, fence};
 use crate::system::SystemInner;
+use memory_core::fence::{light, reaches_all_threads};
 use memory_core::{BusFault, ByteOrder, HostPage, RegionRef, SpaceId, TxAttrs, Width};
 use memory_flatview::View;
 use std::fmt;
@@ -63,6 +64,8 @@ pub struct AddressSpace {
     handles: Mutex<Vec<Weak<HandleShared>>>,
     /// Held to count, never while a device or a waiter runs.
     bounce: Mutex<Bounce>,
+    /// Whether who leaves a view has to take a fence, since who waits for that has no way to do so for all threads.
+    fences: bool,
     system: Arc<SystemInner>,
 }
 
@@ -79,7 +82,8 @@ impl AddressSpace {
         let published = ArcSwap::new(view);
         let rendered = AtomicBool::new(false);
         let (handles, bounce) = Default::default();
-        Self { id, name, root, config, published, rendered, generation, handles, bounce, system }
+        let fences = !reaches_all_threads();
+        Self { id, name, root, config, published, rendered, generation, handles, bounce, fences, system }
     }
 
     /// The id, by which IOMMUs name the space.
@@ -299,8 +303,12 @@ struct Leave<'a> {
 impl Drop for Leave<'_> {
     #[inline]
     fn drop(&mut self) {
-        // between letting go of the view and looking whether it was replaced; see `removal` and `Reclaim::signal`
-        fence(Ordering::SeqCst);
+        // between letting go of the view and looking whether it was replaced; see `removal`
+        if self.space.fences {
+            fence(Ordering::SeqCst);
+        } else {
+            light();
+        }
         if self.space.generation.load(Ordering::Relaxed) != self.generation {
             self.space.system.left_view();
         }
@@ -311,7 +319,8 @@ impl Drop for AddressSpace {
     fn drop(&mut self) {
         // the view may be the last to hold devices, whose destructors must not run just anywhere
         let view = self.published.swap(self.system.empty_view());
-        self.system.forget(self.id, view);
+        let this: *const Self = self;
+        self.system.forget((self.id, this), view);
     }
 }
 

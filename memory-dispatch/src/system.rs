@@ -6,9 +6,10 @@ use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
 use crate::removal::Waiters;
 use crate::space::{AddressSpace, SpaceConfig};
-use crate::sync::{Arc, AtomicU8, DashMap, Mutex, Ordering, PoisonError, Weak};
+use crate::sync::{Arc, AtomicU8, DashMap, Mutex, MutexGuard, Ordering, PoisonError, Weak};
 use memory_core::{
     AddrRange, CommitSink, DirtyClients, Memory, MemoryError, OwnerId, RegionId, RegionRef, SpaceId, Tree,
+    fence,
 };
 use memory_flatview::{View, render, resolve_root};
 use std::any::Any;
@@ -130,7 +131,7 @@ impl fmt::Debug for MemorySystem {
 }
 
 impl SystemInner {
-    fn lock_spaces(&self) -> crate::sync::MutexGuard<'_, Vec<Weak<AddressSpace>>> {
+    fn lock_spaces(&self) -> MutexGuard<'_, Vec<Weak<AddressSpace>>> {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,8 +151,12 @@ impl SystemInner {
         DirtyClients::from_bits_truncate(self.told_global.load(Ordering::Relaxed))
     }
 
+    fn lock_departed(&self) -> MutexGuard<'_, Vec<(SpaceId, Arc<View>)>> {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn departed(&self) -> Vec<(SpaceId, Arc<View>)> {
-        self.departed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock_departed().clone()
     }
 
     pub(crate) fn empty_view(&self) -> Arc<View> {
@@ -208,17 +213,19 @@ impl SystemInner {
     }
 
     /// An address space is gone. Its view stays with the listeners until they have been told, which nobody waits for.
-    pub(crate) fn forget(self: &Arc<Self>, id: SpaceId, view: Arc<View>) {
+    pub(crate) fn forget(self: &Arc<Self>, (id, space): (SpaceId, *const AddressSpace), view: Arc<View>) {
         self.by_id.remove(&id);
-        self.lock_spaces().retain(|space| space.strong_count() > 0);
-        self.departed.lock().unwrap_or_else(PoisonError::into_inner).push((id, view));
+        self.lock_departed().push((id, view));
+        // only now: `is_space_going` finds it in one of the lists
+        self.lock_spaces().retain(|known| known.as_ptr() != space);
         let system = self.clone();
         self.memory.when_free(move || system.tell_departed());
     }
 
     /// Tells the listeners of the spaces that are gone. Called with the writers' lock held.
     fn tell_departed(self: &Arc<Self>) {
-        let departed = std::mem::take(&mut *self.departed.lock().unwrap_or_else(PoisonError::into_inner));
+        let departed = self.departed();
+        let told = departed.len();
         let spaces = self.live_spaces();
         for (space, view) in departed {
             let change = Change { system: self, space, old: &view, new: &self.empty };
@@ -231,7 +238,13 @@ impl SystemInner {
                 self.reclaim.retire_view(view);
             }
         }
-        self.reclaim.retire(Box::new(spaces));
+        let told: Vec<_> = self.lock_departed().drain(..told).collect();
+        self.reclaim.retire(Box::new((told, spaces)));
+    }
+
+    /// Whether the view of a space that goes is still to be listed for reclaim.
+    pub(crate) fn is_space_going(&self) -> bool {
+        self.lock_spaces().iter().any(|space| space.strong_count() == 0) || !self.lock_departed().is_empty()
     }
 
     /// Whether somebody will yet replace the view and retire it then; the empty one is never retired.
@@ -362,6 +375,9 @@ impl CommitSink for SystemInner {
     }
 
     fn unplugged(&self, owner: OwnerId) {
+        // a thread without a handle that is on an old view and sees no change of the map yet has left it for `settle` to
+        // find; see `removal`
+        fence::heavy();
         if let Some((_, door)) = self.doors.remove(&owner) {
             door.close();
             self.waiters.wake();

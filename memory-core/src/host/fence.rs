@@ -1,4 +1,4 @@
-//! A fence of which one side costs nothing.
+//! A fence of which one side costs nothing, for dirty logs and for removal.
 //!
 //! A writer writes guest memory and then looks whether writes are to be logged; whoever starts a log says so and then
 //! looks at guest memory. Each must not look before its own word is out, or a write goes unseen. Writers are many and
@@ -10,13 +10,13 @@ use crate::sync::{Ordering, compiler_fence, fence};
 
 /// Keeps the compiler from moving the writer's look before its write.
 #[inline(always)]
-pub(super) fn light() {
+pub fn light() {
     compiler_fence(Ordering::SeqCst);
 }
 
 /// Whether [`heavy`] fences every thread of the process. Asked before the first start; the answer does not change.
 #[cfg(all(target_os = "linux", not(any(miri, flatland_loom))))]
-pub(super) fn reaches_all_threads() -> bool {
+pub fn reaches_all_threads() -> bool {
     use crate::sync::OnceLock;
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     *REGISTERED.get_or_init(|| {
@@ -29,12 +29,12 @@ pub(super) fn reaches_all_threads() -> bool {
 
 /// As above, where there is no such call.
 #[cfg(not(all(target_os = "linux", not(any(miri, flatland_loom)))))]
-pub(super) fn reaches_all_threads() -> bool {
+pub fn reaches_all_threads() -> bool {
     false
 }
 
-/// A full fence on this thread, and on every other one if [`reaches_all_threads`].
-pub(super) fn heavy() {
+/// The side that pays: a full fence on this thread, and on every other one if [`reaches_all_threads`].
+pub fn heavy() {
     fence(Ordering::SeqCst);
     #[cfg(all(target_os = "linux", not(any(miri, flatland_loom))))]
     if reaches_all_threads() {

@@ -12,7 +12,7 @@
 
 mod block;
 mod dirty;
-mod fence;
+pub mod fence;
 mod page;
 
 pub use block::{HostMemoryError, RamBlock};

@@ -6,8 +6,8 @@ use memory_core::{
     SpaceId, TxAttrs, Width,
 };
 use memory_dispatch::{
-    AddressSpace, Detached, Direction, Entry, EntryKind, Laggard, MemorySystem, SpaceConfig, VcpuHandle,
-    WaitError, chain,
+    AddressSpace, Detached, Direction, Entry, EntryKind, Laggard, Listener, MemorySystem, Refusal, Section,
+    SpaceConfig, VcpuHandle, WaitError, chain,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, Weak};
@@ -443,6 +443,58 @@ fn a_wait_inside_a_transaction_is_refused_and_one_of_another_thread_is_waited_fo
         assert_eq!(waiter.join().unwrap(), Ok(()));
     });
     assert_eq!(seen.drops(), 1);
+}
+
+#[test]
+fn a_listener_may_detach_but_not_wait() {
+    /// Detaches another device when a range goes.
+    struct Detaches(Arc<Device>, Mutex<Vec<Result<(), WaitError>>>);
+    impl Listener for Detaches {
+        fn region_del(&self, _: &Section) -> Result<(), Refusal> {
+            if self.0.plug.lock().unwrap().is_some() {
+                self.1.lock().unwrap().push(self.0.detach().wait(now()));
+            }
+            Ok(())
+        }
+    }
+    let board = board();
+    let seen = plug(&board);
+    let other = plug_at(&board.system, &board.root, "/machine/other", 0x2000);
+    let listener = Arc::new(Detaches(seen.device(), Mutex::default()));
+    let guard = board.system.listen(listener.clone(), 0, Some(&board.space)).unwrap();
+    assert_eq!(laggards(&other.detach()), []);
+    let waited = std::mem::take(&mut *listener.1.lock().unwrap());
+    assert_eq!(waited, [Err(WaitError::Inside { device: "/machine/device".into() })]);
+    assert_eq!(load(&board.space), Err(BusFault::DECODE), "gone when the commit was over");
+    drop((guard, listener));
+    board.system.reclaim();
+    assert_eq!((seen.drops(), other.drops()), (1, 1));
+}
+
+#[test]
+fn a_space_that_goes_while_its_map_is_shared_hides_no_laggard() {
+    let mut board = board();
+    let seen = plug(&board);
+    let alias = board.memory().alias("all", &board.root, 0, Size::FULL).build().unwrap();
+    let alias = board.keep(alias);
+    let other = board.system.address_space("other", &alias, SpaceConfig::default()).unwrap();
+    let mut vcpu = board.space.handle_named("vcpu 0", || ());
+    vcpu.load(AT, Width::W4, ATTRS).unwrap();
+    assert_eq!(board.space.generation(), other.generation(), "one view");
+    // the handle stays behind on it; then the other space goes while a transaction is in the way of listing the view
+    let detached = seen.detach();
+    let transaction = board.memory().begin().unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            drop(other);
+            laggards(&detached)
+        });
+        assert_eq!(asked.join().unwrap(), [Laggard::Transaction]);
+    });
+    drop(transaction);
+    assert_eq!(laggards(&detached), [handle("vcpu 0")]);
+    vcpu.park();
+    assert_eq!(laggards(&detached), []);
 }
 
 /// The device's callbacks look whether a wait for it has ended: before, and after they have given others a chance.
