@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Instant;
 
 /// Every type that a program which links `devices` has.
 const TYPES: &[&str] = &[
@@ -204,7 +205,7 @@ fn unplugging_unmaps_everything_and_drops_the_device_once() {
         vcpu.load(RAM, Width::W4, TxAttrs::default()).unwrap();
         let shown = board.space.with_view(|view| view.len());
 
-        drop(slot.plug.take());
+        let detached = board.system.detach(slot.plug.take().unwrap());
         let left = board.space.with_view(|view| view.len());
         assert_eq!(left, 1, "{}: the RAM is left", info.tag);
         for (export, address, _) in &slot.regions {
@@ -218,9 +219,10 @@ fn unplugging_unmaps_everything_and_drops_the_device_once() {
             board.system.reclaim();
             assert!(slot.device.strong_count() > 0, "{}: a vCPU is still on the old map", info.tag);
             assert_eq!(kicks.load(Ordering::SeqCst), 1, "{}: and is told so", info.tag);
+            assert!(detached.wait(Instant::now()).is_err(), "{}: and is waited for", info.tag);
         }
         vcpu.park();
-        board.system.reclaim();
+        assert_eq!(detached.wait(Instant::now()), Ok(()), "{}: nobody is inside", info.tag);
         assert_eq!(slot.device.strong_count(), 0, "{}: somebody holds it", info.tag);
         board.host.clock.step(u64::MAX / 2);
         slot.inputs.iter().for_each(|line| line.set(!line.level()));
