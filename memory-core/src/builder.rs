@@ -103,6 +103,7 @@ impl RegionBuilder {
             identifier,
             log: DirtyClients::empty(),
             logged: DirtyClients::empty(),
+            intercepts: None,
             placement: None,
             children: Default::default(),
             plain: Default::default(),

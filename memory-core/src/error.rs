@@ -93,6 +93,26 @@ pub enum MemoryError {
         /// The size of the block.
         block: Size,
     },
+    /// The event cannot be one of the region's.
+    #[error("event at offset {offset:#x} of region `{region}`: {why}")]
+    IoEvent {
+        /// The region.
+        region: Name,
+        /// Where the event is.
+        offset: u64,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The region has no such range.
+    #[error("coalesced range {range} of region `{region}` ends beyond its {size} bytes")]
+    Coalesced {
+        /// The region.
+        region: Name,
+        /// The range.
+        range: AddrRange,
+        /// The size of the region.
+        size: Size,
+    },
     /// Two RAM blocks of one machine have the same identifier.
     #[error("RAM block identifier `{0}` is already taken")]
     DuplicateIdentifier(String),

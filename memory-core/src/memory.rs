@@ -39,6 +39,10 @@ pub trait CommitSink: Send + Sync {
         forced: bool,
     ) -> Result<(), Box<dyn Error + Send + Sync>>;
 
+    /// Called before a thread waits for the writers' lock to begin a transaction: the place for what must be done before
+    /// the map changes, and may run devices.
+    fn before_begin(&self) {}
+
     /// Called after a commit, with no lock held: the place for what destructors may run in.
     fn settle(&self);
 
@@ -263,6 +267,9 @@ impl Memory {
         let level = match self.held(|state| state.as_mut().map(|state| Self::open(state))) {
             Some(level) => level.ok_or(MemoryError::InsideCommit)?,
             None => {
+                if let Some(sink) = self.sink() {
+                    sink.before_begin();
+                }
                 let mut state = self.wait_for_state();
                 let level = Self::open(&mut state);
                 self.hold(state);

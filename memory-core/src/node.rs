@@ -3,6 +3,7 @@
 use crate::address::{AddrRange, Size};
 use crate::host::DirtyClients;
 use crate::id::{OwnerId, RegionId};
+use crate::intercept::Intercepts;
 use crate::kind::Kind;
 use crate::sync::{Arc, Mutex, Weak};
 use crate::target::Target;
@@ -25,6 +26,8 @@ bitflags! {
         const UNMERGEABLE = 8;
         /// ROM device: reads go to host memory.
         const ROMD = 16;
+        /// Queued writes are carried out before the region is accessed.
+        const FLUSH_COALESCED = 32;
     }
 }
 
@@ -84,6 +87,8 @@ pub struct Node {
     pub(crate) log: DirtyClients,
     /// For whom the block's log has been started for this region.
     pub(crate) logged: DirtyClients,
+    /// Writes that do not run the callback at once.
+    pub(crate) intercepts: Option<Arc<Intercepts>>,
     pub(crate) placement: Option<Placement>,
     pub(crate) children: BTreeMap<Rank, RegionId>,
     /// Enabled children whose mapping promises no overlap, by priority and address.
@@ -146,6 +151,17 @@ impl Node {
     /// Who wants to know of writes to this region, apart from those who want to know of all.
     pub fn log(&self) -> DirtyClients {
         self.log
+    }
+
+    /// The writes that do not run the callback at once, if there are some.
+    pub fn intercepts(&self) -> Option<&Arc<Intercepts>> {
+        self.intercepts.as_ref()
+    }
+
+    /// Whether queued writes are carried out before the region is accessed: because it says so, or because writes to it are queued.
+    pub fn flushes_coalesced(&self) -> bool {
+        let coalesced = self.intercepts.as_ref().is_some_and(|intercepts| !intercepts.coalesced().is_empty());
+        coalesced || self.flags.contains(Flags::FLUSH_COALESCED)
     }
 
     /// Where the region is mapped, if it is.

@@ -401,5 +401,6 @@ impl Drop for Region {
     }
 }
 
+mod intercept;
 #[cfg(test)]
 mod tests;

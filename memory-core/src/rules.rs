@@ -174,6 +174,11 @@ impl AccessRules {
         self.impl_unaligned
     }
 
+    /// The value of a write in the device's byte order.
+    pub fn device_value(&self, width: Width, value: u64, bus: ByteOrder) -> u64 {
+        if self.endian.on(bus) == bus { value & width.mask() } else { width.swap_bytes(value) }
+    }
+
     /// Whether an access is accepted: the predicate, then alignment, then width.
     pub fn accept(&self, request: Request) -> bool {
         self.accepts.as_ref().is_none_or(|accepts| accepts(request))
@@ -227,7 +232,7 @@ impl AccessRules {
         mut callback: impl FnMut(u64, Width, u64) -> Result<(), BusFault>,
     ) -> Option<Result<(), BusFault>> {
         let order = self.endian.on(bus);
-        let value = if order == bus { value & width.mask() } else { width.swap_bytes(value) };
+        let value = self.device_value(width, value, bus);
         if self.is_direct(offset, width) {
             return Some(callback(offset, width, value));
         }

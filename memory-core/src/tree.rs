@@ -6,6 +6,7 @@ use crate::address::{AddrRange, Size};
 use crate::error::MemoryError;
 use crate::host::DirtyClients;
 use crate::id::RegionId;
+use crate::intercept::Intercepts;
 use crate::kind::Kind;
 use crate::node::{Flags, Node, Placement, Shows};
 use crate::sync::{Arc, PoisonError};
@@ -20,6 +21,7 @@ pub(crate) enum Undo {
     AliasOffset(RegionId, u64),
     Log(RegionId, DirtyClients),
     GlobalLog(DirtyClients),
+    Intercepts(RegionId, Option<Arc<Intercepts>>),
 }
 
 struct Slot {
@@ -203,6 +205,10 @@ impl Tree {
         self.get_mut(id).map(|node| Undo::Log(id, std::mem::replace(&mut node.log, log)))
     }
 
+    pub(crate) fn set_intercepts(&mut self, id: RegionId, new: Option<Arc<Intercepts>>) -> Option<Undo> {
+        self.get_mut(id).map(|node| Undo::Intercepts(id, std::mem::replace(&mut node.intercepts, new)))
+    }
+
     pub(crate) fn set_global_log(&mut self, log: DirtyClients) -> Undo {
         Undo::GlobalLog(std::mem::replace(&mut self.global_log, log))
     }
@@ -215,6 +221,7 @@ impl Tree {
             Undo::Size(id, old) => self.set_size(id, old),
             Undo::AliasOffset(id, old) => self.set_alias_offset(id, old),
             Undo::Log(id, old) => self.set_log(id, old),
+            Undo::Intercepts(id, old) => self.set_intercepts(id, old),
             Undo::GlobalLog(old) => Some(self.set_global_log(old)),
         };
     }

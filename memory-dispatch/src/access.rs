@@ -1,6 +1,7 @@
 //! Accesses: how a view, the rules of its regions and the policy of its space make one out of an address.
 
 mod found;
+mod intercept;
 mod transfer;
 mod translate;
 
@@ -8,8 +9,8 @@ pub(crate) use found::{Found, direct, is_memory, page};
 
 use crate::chain;
 use crate::space::{AddressSpace, Unassigned};
-use memory_core::{Backing, BoundMmio, BusFault, ByteOrder, Permissions, Target, TxAttrs, Width};
-use memory_flatview::View;
+use memory_core::{Backing, BoundMmio, BusFault, ByteOrder, Permissions, TxAttrs, Width};
+use memory_flatview::{Part, View};
 
 /// Accesses on one view of one space, with the same attributes.
 pub(crate) struct Access<'a> {
@@ -73,7 +74,7 @@ impl<'a> Access<'a> {
         }
         match target.backing() {
             Backing::Mmio(mmio) | Backing::RomDevice(_, mmio) => {
-                let (value, result) = self.mmio_read(target, mmio, found.offset(part), width)?;
+                let (value, result) = self.mmio_read(&found, part, mmio, width)?;
                 result.map(|()| value)
             }
             Backing::Iommu(_) => {
@@ -116,7 +117,7 @@ impl<'a> Access<'a> {
         }
         match target.backing() {
             Backing::Mmio(mmio) | Backing::RomDevice(_, mmio) if !self.attrs.is_debug() => {
-                self.mmio_write(&found, target, mmio, found.offset(part), width, value)
+                self.mmio_write(&found, part, mmio, width, value)
             }
             Backing::Iommu(_) => {
                 let onward = self.translate(&found, part, Permissions::WRITE)?;
@@ -170,15 +171,17 @@ impl<'a> Access<'a> {
 
     fn mmio_read(
         &self,
-        target: &Target,
+        found: &Found<'_>,
+        part: &Part,
         mmio: &BoundMmio,
-        offset: u64,
         width: Width,
     ) -> Result<(u64, Result<(), BusFault>), BusFault> {
         if self.attrs.is_memory_only() || self.attrs.is_debug() {
             return Err(BusFault::ACCESS);
         }
-        let _link = chain::enter(target.guard(), mmio.rules.reentry().is_some())?;
+        self.flush(found);
+        let offset = found.offset(part);
+        let _link = chain::enter(part.target().guard(), mmio.rules.reentry().is_some())?;
         let order = self.space.config().order;
         let callback = |offset, width| mmio.device.read(offset, width, self.attrs);
         match mmio.rules.read(offset, width, self.attrs, order, callback) {
@@ -190,9 +193,8 @@ impl<'a> Access<'a> {
     fn mmio_write(
         &self,
         found: &Found<'_>,
-        target: &Target,
+        part: &Part,
         mmio: &BoundMmio,
-        offset: u64,
         width: Width,
         value: u64,
     ) -> Result<(), BusFault> {
@@ -202,7 +204,14 @@ impl<'a> Access<'a> {
         if found.is_read_only() {
             return Err(BusFault::DECODE);
         }
-        let _link = chain::enter(target.guard(), mmio.rules.reentry().is_some())?;
+        let offset = found.offset(part);
+        if let Some(intercepts) = found.range.intercepts()
+            && self.is_intercepted(part, mmio, intercepts, (offset, width, value))
+        {
+            return Ok(());
+        }
+        self.flush(found);
+        let _link = chain::enter(part.target().guard(), mmio.rules.reentry().is_some())?;
         let order = self.space.config().order;
         let callback = |offset, width, value| mmio.device.write(offset, width, value, self.attrs);
         mmio.rules

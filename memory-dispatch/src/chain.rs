@@ -6,7 +6,7 @@
 
 use crate::sync::thread_local;
 use memory_core::BusFault;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 
 /// The most devices that one chain may go through.
@@ -14,16 +14,31 @@ pub const MAX_CHAIN: usize = 16;
 
 struct Chain {
     depth: Cell<usize>,
-    guards: [Cell<u64>; MAX_CHAIN],
+    /// Where the present chain begins: a drain of queued writes is one of its own, on top of another.
+    base: Cell<usize>,
+    /// Of all chains on this thread: none of these devices may be entered again.
+    guards: [Cell<u64>; 2 * MAX_CHAIN],
+    /// Something waits until the thread is inside no device.
+    after: Cell<bool>,
     /// Locks of `Locked` adapters that this thread holds.
     locks: Cell<usize>,
 }
 
 thread_local! {
     static CHAIN: Chain = const {
-        Chain { depth: Cell::new(0), guards: [const { Cell::new(0) }; MAX_CHAIN], locks: Cell::new(0) }
+        Chain {
+            depth: Cell::new(0),
+            base: Cell::new(0),
+            guards: [const { Cell::new(0) }; 2 * MAX_CHAIN],
+            after: Cell::new(false),
+            locks: Cell::new(0),
+        }
     };
+    static AFTER: RefCell<Vec<After>> = const { RefCell::new(Vec::new()) };
 }
+
+/// What waits until a thread is inside no device.
+type After = Box<dyn FnOnce()>;
 
 /// This thread is inside a device until the link is dropped. It belongs to its thread.
 #[must_use = "the device counts as left when this is dropped"]
@@ -45,6 +60,9 @@ pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
         if chain.locks.get() > 0 || (!reentry && guards.iter().any(|inside| inside.get() == guard)) {
             return Err(BusFault::ACCESS);
         }
+        if depth - chain.base.get() >= MAX_CHAIN {
+            return Err(BusFault::ACCESS);
+        }
         chain.guards.get(depth).ok_or(BusFault::ACCESS)?.set(guard);
         chain.depth.set(depth + 1);
         Ok(ChainLink { thread: PhantomData })
@@ -54,7 +72,48 @@ pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
 impl Drop for ChainLink {
     #[inline]
     fn drop(&mut self) {
-        CHAIN.with(|chain| chain.depth.set(chain.depth.get().saturating_sub(1)));
+        CHAIN.with(|chain| {
+            let depth = chain.depth.get().saturating_sub(1);
+            chain.depth.set(depth);
+            if depth == 0 && chain.after.replace(false) {
+                run_after();
+            }
+        });
+    }
+}
+
+#[cold]
+fn run_after() {
+    AFTER.take().into_iter().for_each(|after| after());
+}
+
+/// Runs `after` when this thread is inside no device any more; it is inside one now.
+pub(crate) fn after(after: After) {
+    AFTER.with_borrow_mut(|waiting| waiting.push(after));
+    CHAIN.with(|chain| chain.after.set(true));
+}
+
+/// Whether this thread is inside the device that `guard` stands for.
+pub(crate) fn is_inside(guard: u64) -> bool {
+    CHAIN.with(|chain| {
+        let guards = chain.guards.get(..chain.depth.get()).unwrap_or(&[]);
+        guards.iter().any(|inside| inside.get() == guard)
+    })
+}
+
+/// A chain of its own begins, as long as any, until this is dropped. Devices that the thread is inside stay out of reach.
+pub(crate) struct Fresh {
+    base: usize,
+    thread: PhantomData<*const ()>,
+}
+
+pub(crate) fn fresh() -> Fresh {
+    CHAIN.with(|chain| Fresh { base: chain.base.replace(chain.depth.get()), thread: PhantomData })
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        CHAIN.with(|chain| chain.base.set(self.base));
     }
 }
 

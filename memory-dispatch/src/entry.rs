@@ -135,7 +135,12 @@ impl Entry {
     /// An access error if this thread is inside the device already, its chain is too long or it holds the lock of a
     /// [`Locked`](crate::Locked) device, or if the device was unplugged.
     pub fn enter(&self, kind: EntryKind) -> Result<EntryLink, BusFault> {
-        let chain = chain::enter(self.owner.number(), false)?;
+        self.enter_for(kind, false)
+    }
+
+    /// As [`Entry::enter`], for a region that may allow re-entry.
+    pub(crate) fn enter_for(&self, kind: EntryKind, reentry: bool) -> Result<EntryLink, BusFault> {
+        let chain = chain::enter(self.owner.number(), reentry)?;
         self.door.enter(kind)?;
         Ok(EntryLink { _chain: chain, _inside: Counted { entry: self.clone(), kind } })
     }

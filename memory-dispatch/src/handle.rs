@@ -120,6 +120,7 @@ impl VcpuHandle {
     /// that access.
     pub fn park(&mut self) {
         if self.on != 0 {
+            self.space.system().flush_coalesced();
             // the last reference is with the publisher or the reclaim list, so this drops no device
             self.cache = None;
             self.on = 0;

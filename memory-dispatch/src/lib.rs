@@ -31,6 +31,7 @@
 
 mod access;
 pub mod chain;
+mod coalesced;
 mod dirty;
 mod entry;
 mod handle;
@@ -45,6 +46,7 @@ mod sync;
 mod system;
 mod window;
 
+pub use coalesced::COALESCED_RING;
 pub use entry::{Entry, EntryKind, EntryLink};
 pub use handle::VcpuHandle;
 pub use listener::{Listener, ListenerGuard, Refusal};

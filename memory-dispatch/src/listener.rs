@@ -8,7 +8,7 @@ pub use guard::ListenerGuard;
 pub(crate) use list::{Batch, Change, Entry, Listeners};
 
 use crate::section::Section;
-use memory_core::DirtyClients;
+use memory_core::{AddrRange, DirtyClients, IoEvent};
 use std::error::Error;
 
 /// Why a listener refuses a change.
@@ -23,7 +23,8 @@ pub type Refusal = Box<dyn Error + Send + Sync>;
 /// not access them: devices must not run here.
 ///
 /// A commit tells [`begin`](Listener::begin); for each space that changed what goes, listeners of high priority
-/// first (logs that stop, ranges), then what comes or stays, those of low priority first (ranges, logs that start);
+/// first (coalesced ranges, ioeventfds, logs that stop, ranges), then what comes or stays, those of low priority first
+/// (ranges, logs that start, coalesced ranges, ioeventfds);
 /// each by ascending addresses; and [`commit`](Listener::commit).
 /// Ranges that show what they showed before are neither deleted nor added. So a map that is built from `region_add`
 /// and `region_del` alone is always the view.
@@ -82,6 +83,22 @@ pub trait Listener: Send + Sync {
         Ok(())
     }
 
+    /// Writes to `range`, addresses of the section, may not be queued any more; those that were are carried out first.
+    ///
+    /// # Errors
+    /// A refusal.
+    fn coalesced_del(&self, _section: &Section, _range: AddrRange) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Writes to `address` do not signal `event` any more.
+    ///
+    /// # Errors
+    /// A refusal.
+    fn ioevent_del(&self, _section: &Section, _address: u64, _event: &IoEvent) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// Writes to a range are noted for fewer clients than before: for `new`, not for `old`. Of a range that goes, told
     /// before.
     ///
@@ -126,6 +143,22 @@ pub trait Listener: Send + Sync {
     /// # Errors
     /// A refusal.
     fn log_start(&self, _section: &Section, _old: DirtyClients, _new: DirtyClients) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Writes to `range`, addresses of the section, may be queued.
+    ///
+    /// # Errors
+    /// A refusal.
+    fn coalesced_add(&self, _section: &Section, _range: AddrRange) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Writes to `address` that hit `event` signal it. Its offset says where it is in the region.
+    ///
+    /// # Errors
+    /// A refusal.
+    fn ioevent_add(&self, _section: &Section, _address: u64, _event: &IoEvent) -> Result<(), Refusal> {
         Ok(())
     }
 

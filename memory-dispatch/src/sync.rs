@@ -1,7 +1,7 @@
 //! The one place of this crate that names atomics, locks and concurrent containers.
 
 pub(crate) use arc_swap::{ArcSwap, Cache, Guard};
-pub(crate) use crossbeam::queue::SegQueue;
+pub(crate) use crossbeam::queue::{ArrayQueue, SegQueue};
 pub(crate) use dashmap::DashMap;
 pub use std::sync::{Arc, Weak};
 pub(crate) use std::sync::{

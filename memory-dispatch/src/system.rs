@@ -1,6 +1,7 @@
 //! The address spaces of a machine, and what a commit does to them.
 
 use crate::chain;
+use crate::coalesced::Coalesced;
 use crate::entry::Door;
 use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
@@ -32,7 +33,10 @@ pub(crate) struct SystemInner {
     /// In the order of their making. Lock order: the writers' lock before this; held to copy the list only.
     spaces: Mutex<Vec<Weak<AddressSpace>>>,
     empty: Arc<View>,
+    /// For what outlives a borrow.
+    me: Weak<SystemInner>,
     listeners: Listeners,
+    coalesced: Coalesced,
     /// The clients that listeners were told want to know of writes to all memory. Changed with the writers' lock held.
     told_global: AtomicU8,
     /// Views of spaces that are gone, of which listeners have yet to be told. Held for an instant.
@@ -54,12 +58,14 @@ impl MemorySystem {
     pub fn new() -> Self {
         let memory = Memory::new();
         let empty = Arc::new(View::empty(memory.unique()));
-        let inner = Arc::new(SystemInner {
+        let inner = Arc::new_cyclic(|me: &Weak<SystemInner>| SystemInner {
             memory,
             by_id: DashMap::new(),
             spaces: Mutex::default(),
             empty,
+            me: me.clone(),
             listeners: Listeners::default(),
+            coalesced: Coalesced::default(),
             told_global: AtomicU8::new(0),
             departed: Mutex::default(),
             reclaim: Reclaim::default(),
@@ -145,6 +151,10 @@ impl SystemInner {
 
     pub(crate) fn listeners(&self) -> &Listeners {
         &self.listeners
+    }
+
+    pub(crate) fn coalesced(&self) -> &Coalesced {
+        &self.coalesced
     }
 
     pub(crate) fn told_global(&self) -> DirtyClients {
@@ -370,7 +380,15 @@ impl CommitSink for SystemInner {
         Ok(())
     }
 
+    fn before_begin(&self) {
+        if let Some(system) = self.me.upgrade() {
+            system.flush_coalesced();
+        }
+    }
+
     fn settle(&self) {
+        // what another thread has queued since, on the old map
+        self.before_begin();
         self.settle_reclaim();
     }
 

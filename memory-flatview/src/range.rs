@@ -2,7 +2,7 @@
 
 use crate::sync::Arc;
 use bitflags::bitflags;
-use memory_core::{AddrRange, DirtyClients, Flags, Target};
+use memory_core::{AddrRange, DirtyClients, Flags, Intercepts, IoEvent, Target};
 use std::fmt;
 
 bitflags! {
@@ -17,6 +17,8 @@ bitflags! {
         const UNMERGEABLE = 8;
         /// Reads of a ROM device go to host memory.
         const ROMD = 16;
+        /// Queued writes are carried out before an access.
+        const FLUSH_COALESCED = 32;
     }
 }
 
@@ -68,6 +70,8 @@ pub struct FlatRange {
     write: Option<Part>,
     flags: RangeFlags,
     log: DirtyClients,
+    /// Of the write target's region.
+    intercepts: Option<Arc<Intercepts>>,
 }
 
 fn both(a: &Option<Part>, b: &Option<Part>, compare: impl FnOnce(&Part, &Part) -> bool) -> bool {
@@ -80,11 +84,12 @@ fn both(a: &Option<Part>, b: &Option<Part>, compare: impl FnOnce(&Part, &Part) -
 
 impl FlatRange {
     pub(crate) fn new(range: AddrRange, read: Option<Part>, write: Option<Part>, flags: RangeFlags) -> Self {
-        Self { range, read, write, flags, log: DirtyClients::empty() }
+        Self { range, read, write, flags, log: DirtyClients::empty(), intercepts: None }
     }
 
-    pub(crate) fn logged(self, log: DirtyClients) -> Self {
-        Self { log, ..self }
+    /// The same, tracked as its write target's region has it.
+    pub(crate) fn tracked(self, log: DirtyClients, intercepts: Option<Arc<Intercepts>>) -> Self {
+        Self { log, intercepts, ..self }
     }
 
     /// The addresses.
@@ -121,16 +126,70 @@ impl FlatRange {
         self.log
     }
 
+    /// Writes to the region of the write target that do not run its callback at once, in bytes from its start.
+    #[inline]
+    pub fn intercepts(&self) -> Option<&Arc<Intercepts>> {
+        self.intercepts.as_ref()
+    }
+
+    /// The events that writes to the range may hit, with their addresses: those whose first byte is seen. Writes to what is
+    /// read-only are refused before.
+    pub fn events(&self) -> impl Iterator<Item = (u64, &IoEvent)> {
+        self.seen().into_iter().flat_map(move |(intercepts, seen)| {
+            let events = intercepts.events_in(seen.start(), seen.last());
+            events.map(move |event| (self.address_of(event.offset, seen), event))
+        })
+    }
+
+    /// The address of an event of the write target's region, if its first byte is seen here.
+    pub fn address_of_event(&self, event: &IoEvent) -> Option<u64> {
+        let (_, seen) = self.seen()?;
+        seen.contains(event.offset).then(|| self.address_of(event.offset, seen))
+    }
+
+    /// The addresses of the range to which writes may be queued.
+    pub fn coalesced(&self) -> impl Iterator<Item = AddrRange> {
+        self.seen().into_iter().flat_map(move |(intercepts, seen)| {
+            intercepts.coalesced().iter().filter_map(move |range| {
+                let range = range.intersection(seen)?;
+                AddrRange::new(self.address_of(range.start(), seen), self.address_of(range.last(), seen))
+            })
+        })
+    }
+
+    /// The address of an offset among those that are seen.
+    fn address_of(&self, offset: u64, seen: AddrRange) -> u64 {
+        self.range.start().wrapping_add(offset.wrapping_sub(seen.start()))
+    }
+
+    /// What of the write target's region is seen and does not run its callback at once.
+    fn seen(&self) -> Option<(&Intercepts, AddrRange)> {
+        let refused = self.flags.contains(RangeFlags::READ_ONLY);
+        let intercepts = self.intercepts.as_deref().filter(|_| !refused)?;
+        Some((intercepts, self.write_offsets()?))
+    }
+
+    /// Where in the region of the write target the range begins and ends, if there is one.
+    pub fn write_offsets(&self) -> Option<AddrRange> {
+        let start = self.write.as_ref()?.offset;
+        AddrRange::new(start, start.checked_add(self.range.last() - self.range.start())?)
+    }
+
     /// Whether both are the same in all, how they are tracked included.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.shows_same(other) && self.log == other.log
+        let intercepts = match (&self.intercepts, &other.intercepts) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        self.shows_same(other) && self.flags == other.flags && self.log == other.log && intercepts
     }
 
     /// Whether both show the same: addresses, targets, offsets, attributes. How writes to them are tracked does not count: a
     /// range is not another one for it.
     pub fn shows_same(&self, other: &Self) -> bool {
         self.range == other.range
-            && self.flags == other.flags
+            && self.flags - RangeFlags::FLUSH_COALESCED == other.flags - RangeFlags::FLUSH_COALESCED
             && both(&self.read, &other.read, Part::is)
             && both(&self.write, &other.write, Part::is)
     }

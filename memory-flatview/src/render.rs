@@ -5,7 +5,7 @@
 //! for each stretch, in O(n log n) for n leaves. Overlays, where a tree has them, take a second sweep for writes.
 
 use crate::range::{FlatRange, Part, RangeFlags};
-use memory_core::{AddrRange, DirtyClients, Flags, Kind, RegionId, Shows, Size, Tree};
+use memory_core::{AddrRange, Flags, Kind, RegionId, Shows, Size, Tree};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -20,7 +20,7 @@ pub fn render(tree: &Tree, root: Option<RegionId>, window: AddrRange) -> Vec<Fla
         return merge(seen.into_iter().filter_map(|(range, leaf)| {
             let part = leaf.part(tree, range)?;
             let range = FlatRange::new(range, Some(part.clone()), Some(part), leaf.flags());
-            Some(range.logged(tree.log(leaf.region)))
+            Some(leaf.track(tree, range))
         }));
     }
     let reads = sweep(&leaves, |leaf| leaf.shows != Shows::Writes);
@@ -31,8 +31,11 @@ pub fn render(tree: &Tree, root: Option<RegionId>, window: AddrRange) -> Vec<Fla
         if read_part.is_none() && write_part.is_none() {
             return None;
         }
-        let log = write.or(read).map_or(DirtyClients::empty(), |leaf| tree.log(leaf.region));
-        Some(FlatRange::new(range, read_part, write_part, overlaid_flags(read, write)).logged(log))
+        let range = FlatRange::new(range, read_part, write_part, overlaid_flags(read, write));
+        Some(match write.or(read) {
+            Some(leaf) => leaf.track(tree, range),
+            None => range,
+        })
     }))
 }
 
@@ -44,6 +47,7 @@ struct Leaf {
     offset: u64,
     flags: Flags,
     romd: bool,
+    flushes: bool,
     shows: Shows,
 }
 
@@ -52,9 +56,16 @@ impl Leaf {
         Some(Part::new(tree.bind(self.region)?, self.offset + (range.start() - self.range.start())))
     }
 
+    /// `range`, tracked as the region has it.
+    fn track(&self, tree: &Tree, range: FlatRange) -> FlatRange {
+        let intercepts = tree.get(self.region).and_then(|node| node.intercepts().cloned());
+        range.tracked(tree.log(self.region), intercepts)
+    }
+
     fn flags(&self) -> RangeFlags {
         let mut flags = RangeFlags::from(self.flags & Flags::INHERITED);
         flags.set(RangeFlags::ROMD, self.romd);
+        flags.set(RangeFlags::FLUSH_COALESCED, self.flushes);
         flags
     }
 }
@@ -62,7 +73,7 @@ impl Leaf {
 fn overlaid_flags(read: Option<&Leaf>, write: Option<&Leaf>) -> RangeFlags {
     let flags = |leaf: Option<&Leaf>| leaf.map(Leaf::flags).unwrap_or_default();
     let (read_flags, write_flags) = (flags(read), flags(write));
-    let either = RangeFlags::NONVOLATILE | RangeFlags::UNMERGEABLE;
+    let either = RangeFlags::NONVOLATILE | RangeFlags::UNMERGEABLE | RangeFlags::FLUSH_COALESCED;
     let read_only = if write.is_some() { write_flags } else { read_flags } & RangeFlags::READ_ONLY;
     ((read_flags | write_flags) & either) | read_only | (read_flags & RangeFlags::ROMD)
 }
@@ -114,6 +125,7 @@ fn visit_region(tree: &Tree, visit: &Visit, steps: &mut Vec<Step>) {
             offset: (i128::from(range.start()) - visit.base) as u64,
             flags: inherited,
             romd: matches!(node.kind(), Kind::RomDevice(..)) && node.flags().contains(Flags::ROMD),
+            flushes: node.flushes_coalesced(),
             shows: visit.shows,
         }));
     }

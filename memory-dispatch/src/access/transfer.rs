@@ -45,7 +45,7 @@ impl Access<'_> {
         match target.backing() {
             Backing::Mmio(mmio) | Backing::RomDevice(_, mmio) => {
                 let width = piece(mmio, offset, self.left(at, rest.len()));
-                let (value, result) = match self.mmio_read(target, mmio, offset, width) {
+                let (value, result) = match self.mmio_read(found, part, mmio, width) {
                     Ok((value, result)) => (value, result),
                     Err(fault) => (0, Err(fault)),
                 };
@@ -106,7 +106,7 @@ impl Access<'_> {
             Backing::Mmio(mmio) | Backing::RomDevice(_, mmio) => {
                 let width = piece(mmio, offset, self.left(at, rest.len()));
                 let value = self.space.config().order.decode(rest.get(..width.len()).unwrap_or(&[]));
-                (width.len(), self.mmio_write(found, target, mmio, offset, width, value))
+                (width.len(), self.mmio_write(found, part, mmio, width, value))
             }
             Backing::Iommu(_) => {
                 self.through_iommu(found, part, Permissions::WRITE, rest.len(), |access, to, len| {

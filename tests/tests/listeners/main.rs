@@ -5,10 +5,11 @@ mod forest;
 mod recorder;
 
 use forest::Forest;
-use memory_core::DirtyClients;
+use memory_core::{AddrRange, DirtyClients, EventNotifier, IoEvent, Width};
 use memory_dispatch::{AddressSpace, ListenerGuard, MemorySystem, SpaceConfig};
 use proptest::prelude::*;
-use recorder::{Call, Journal, Recorder, view_of};
+use recorder::{Call, Journal, Recorder, tracked_in, view_of};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A machine with random regions, three address spaces, and listeners of some and of all.
@@ -18,6 +19,7 @@ struct Machine {
     spaces: Vec<Arc<AddressSpace>>,
     journal: Arc<Journal>,
     listeners: Vec<(Arc<Recorder>, ListenerGuard)>,
+    events: Vec<EventNotifier>,
 }
 
 impl Machine {
@@ -43,7 +45,8 @@ impl Machine {
                 (recorder, guard)
             })
             .collect();
-        Self { system, forest, spaces, journal, listeners }
+        let events = (0..3).map(|_| EventNotifier::new().unwrap()).collect();
+        Self { system, forest, spaces, journal, listeners, events }
     }
 
     /// What all listeners have in their maps, and the views.
@@ -57,6 +60,8 @@ impl Machine {
                 let map = recorder.map(space.id());
                 let global = self.system.memory().read(|tree| tree.global_log()).unwrap();
                 prop_assert_eq!(recorder.global(), global);
+                let tracked = if hears { tracked_in(space) } else { BTreeSet::new() };
+                prop_assert_eq!(recorder.tracked(space.id()), tracked);
                 prop_assert!(if hears { map == view } else { map.is_empty() }, "{map:#x?}\n{view:#x?}");
             }
         }
@@ -69,8 +74,9 @@ impl Machine {
             let regions = tree.regions().map(|(id, node)| {
                 let children: Vec<_> = node.children().collect();
                 let (kind, size, flags) = (node.kind(), node.size(), node.flags());
-                let log = tree.log(id);
-                format!("{id:?} {kind:?} {size} {flags:?} {log:?} {:?} {children:?}\n", node.placement())
+                let (log, intercepts) = (tree.log(id), node.intercepts());
+                let place = node.placement();
+                format!("{id:?} {kind:?} {size} {flags:?} {log:?} {intercepts:?} {place:?} {children:?}\n")
             });
             regions.collect::<String>()
         };
@@ -97,6 +103,24 @@ impl Machine {
         }
     }
 
+    /// Adds or takes away an event or a coalesced range.
+    fn intercept(&mut self) {
+        let rng = &mut self.forest.rng;
+        let region = self.forest.regions[rng.below(200) as usize].by_ref();
+        let offset = rng.below(0x5000);
+        let event = self.events[rng.below(3) as usize].clone();
+        let width = Width::ALL[rng.below(4) as usize];
+        let event = IoEvent::new(offset & !0x7ff, width, event);
+        let event = if rng.percent(50) { event.value(rng.below(3)) } else { event };
+        // that the region takes none, or has another one there, is part of it
+        let _refused = match rng.below(5) {
+            0 => region.add_coalesced(AddrRange::new(offset, offset + 0x100).unwrap()),
+            1 => region.clear_coalesced(),
+            2 => region.remove_ioevent(&event),
+            _ => region.add_ioevent(event),
+        };
+    }
+
     /// What the blocks' logs note is what the tree wants.
     fn check_logs(&self) -> Result<(), TestCaseError> {
         let check = |tree: &memory_core::Tree| {
@@ -121,6 +145,8 @@ impl Machine {
         for _ in 0..1 + self.forest.rng.below(16) {
             if self.forest.rng.percent(12) {
                 self.relog();
+            } else if self.forest.rng.percent(20) {
+                self.intercept();
             } else {
                 self.forest.change();
             }

@@ -1,9 +1,10 @@
 //! A listener that notes what it is told, builds its own map from it, and refuses when it is asked to.
 
-use memory_core::{DirtyClients, RegionId, SpaceId};
+use memory_core::{AddrRange, DirtyClients, IoEvent, RegionId, SpaceId, Width};
 use memory_dispatch::{AddressSpace, Listener, Refusal, Section};
 use memory_flatview::RangeFlags;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 
 /// The reason of every refusal.
@@ -19,6 +20,11 @@ pub struct Range {
     flags: u8,
 }
 
+/// The attributes that make a range another one.
+fn shown(flags: RangeFlags) -> u8 {
+    (flags - RangeFlags::FLUSH_COALESCED).bits()
+}
+
 impl Range {
     fn of(section: &Section) -> Self {
         let part = |part: &memory_dispatch::SectionPart| (part.region(), part.offset());
@@ -27,9 +33,26 @@ impl Range {
             last: section.range().last(),
             read: section.read().map(part),
             write: section.write().map(part),
-            flags: section.flags().bits(),
+            flags: shown(section.flags()),
         }
     }
+}
+
+/// An event or a coalesced range, as a map has it. Coalesced ranges have no event.
+pub type Tracked = (u64, u64, Option<Width>, Option<u64>, Option<i32>);
+
+fn tracked(address: u64, event: &IoEvent) -> Tracked {
+    (address, 0, event.width, event.value, Some(event.event.event_fd().as_raw_fd()))
+}
+
+/// The events and coalesced ranges of a space, as its view has them.
+pub fn tracked_in(space: &AddressSpace) -> BTreeSet<Tracked> {
+    space.with_view(|view| {
+        let events = view.ranges().flat_map(|range| range.events());
+        let coalesced = view.ranges().flat_map(|range| range.coalesced());
+        let coalesced = coalesced.map(|range| (range.start(), range.last(), None, None, None));
+        events.map(|(address, event)| tracked(address, event)).chain(coalesced).collect()
+    })
 }
 
 /// The view of a space, as a map: ranges, and who wants to know of writes to them.
@@ -40,7 +63,7 @@ pub fn view_of(space: &AddressSpace) -> Vec<(Range, DirtyClients)> {
             let (start, last) = (range.range().start(), range.range().last());
             let flags: RangeFlags = range.flags();
             let (read, write) = (range.read().map(part), range.write().map(part));
-            (Range { start, last, read, write, flags: flags.bits() }, range.log())
+            (Range { start, last, read, write, flags: shown(flags) }, range.log())
         };
         view.ranges().map(range).collect()
     })
@@ -49,6 +72,10 @@ pub fn view_of(space: &AddressSpace) -> Vec<(Range, DirtyClients)> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum What {
     Begin,
+    CoalescedDel(Tracked),
+    IoEventDel(Tracked),
+    CoalescedAdd(Tracked),
+    IoEventAdd(Tracked),
     GlobalStart(DirtyClients),
     LogStop(DirtyClients, DirtyClients),
     Del,
@@ -95,12 +122,16 @@ impl Call {
         match self.what {
             What::Begin => (0, 0, 0),
             What::GlobalStart(_) => (1, 0, self.priority),
-            What::LogStop(..) => (2, start, -self.priority),
-            What::Del => (3, start, -self.priority),
-            What::Add | What::Nop => (4, start, self.priority),
-            What::LogStart(..) => (5, start, self.priority),
-            What::GlobalStop(_) => (6, 0, -self.priority),
-            What::Commit => (7, 0, 0),
+            What::CoalescedDel(what) => (2, what.0, -self.priority),
+            What::IoEventDel(what) => (3, what.0, -self.priority),
+            What::LogStop(..) => (4, start, -self.priority),
+            What::Del => (5, start, -self.priority),
+            What::Add | What::Nop => (6, start, self.priority),
+            What::LogStart(..) => (7, start, self.priority),
+            What::CoalescedAdd(what) => (8, what.0, self.priority),
+            What::IoEventAdd(what) => (9, what.0, self.priority),
+            What::GlobalStop(_) => (10, 0, -self.priority),
+            What::Commit => (11, 0, 0),
         }
     }
 
@@ -110,6 +141,13 @@ impl Call {
             (What::Add, What::Del) | (What::Del, What::Add) => true,
             (What::LogStart(a, b), What::LogStop(c, d)) | (What::LogStop(a, b), What::LogStart(c, d)) => {
                 (a, b) == (d, c)
+            }
+            (What::IoEventDel(a), What::IoEventAdd(b)) | (What::IoEventAdd(a), What::IoEventDel(b)) => {
+                return a == b && self.space() == other.space();
+            }
+            (What::CoalescedDel(a), What::CoalescedAdd(b))
+            | (What::CoalescedAdd(a), What::CoalescedDel(b)) => {
+                return a == b && self.space() == other.space();
             }
             (What::GlobalStart(a), What::GlobalStop(b)) | (What::GlobalStop(a), What::GlobalStart(b)) => {
                 a == b
@@ -164,18 +202,40 @@ pub struct Recorder {
     nop: bool,
     journal: Arc<Journal>,
     maps: Mutex<BTreeMap<SpaceId, Vec<(Range, DirtyClients)>>>,
+    tracked: Mutex<BTreeMap<SpaceId, BTreeSet<Tracked>>>,
     global: Mutex<DirtyClients>,
     counts: Mutex<(usize, usize)>,
 }
 
 impl Recorder {
     pub fn new(name: usize, priority: i32, nop: bool, journal: Arc<Journal>) -> Self {
-        let (maps, global, counts) = Default::default();
-        Self { name, priority, nop, journal, maps, global, counts }
+        let (maps, tracked, global, counts) = Default::default();
+        Self { name, priority, nop, journal, maps, tracked, global, counts }
     }
 
     pub fn name(&self) -> usize {
         self.name
+    }
+
+    pub fn tracked(&self, space: SpaceId) -> BTreeSet<Tracked> {
+        self.tracked.lock().unwrap().get(&space).cloned().unwrap_or_default()
+    }
+
+    /// Notes that something comes or goes.
+    fn track(&self, section: &Section, what: What, which: Tracked, comes: bool) -> Result<(), Refusal> {
+        let (space, range) = self.told(what, section)?;
+        assert!(range.start <= which.0 && which.0 <= range.last, "it is on its section");
+        let here = self
+            .maps
+            .lock()
+            .unwrap()
+            .get(&space)
+            .is_some_and(|map| map.iter().any(|(known, _)| *known == range));
+        assert!(here, "its section is in the map");
+        let mut tracked = self.tracked.lock().unwrap();
+        let tracked = tracked.entry(space).or_default();
+        assert!(if comes { tracked.insert(which) } else { tracked.remove(&which) }, "{which:?}");
+        Ok(())
     }
 
     pub fn global(&self) -> DirtyClients {
@@ -265,6 +325,26 @@ impl Listener for Recorder {
         let (space, range) = self.told(What::Nop, section)?;
         assert!(self.map(space).iter().any(|(known, _)| *known == range), "what stays is there");
         Ok(())
+    }
+
+    fn coalesced_del(&self, section: &Section, range: AddrRange) -> Result<(), Refusal> {
+        let which = (range.start(), range.last(), None, None, None);
+        self.track(section, What::CoalescedDel(which), which, false)
+    }
+
+    fn coalesced_add(&self, section: &Section, range: AddrRange) -> Result<(), Refusal> {
+        let which = (range.start(), range.last(), None, None, None);
+        self.track(section, What::CoalescedAdd(which), which, true)
+    }
+
+    fn ioevent_del(&self, section: &Section, address: u64, event: &IoEvent) -> Result<(), Refusal> {
+        let which = tracked(address, event);
+        self.track(section, What::IoEventDel(which), which, false)
+    }
+
+    fn ioevent_add(&self, section: &Section, address: u64, event: &IoEvent) -> Result<(), Refusal> {
+        let which = tracked(address, event);
+        self.track(section, What::IoEventAdd(which), which, true)
     }
 
     fn log_global_start(&self, clients: DirtyClients) -> Result<(), Refusal> {

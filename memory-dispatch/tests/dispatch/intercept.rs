@@ -1,0 +1,337 @@
+//! Doorbells and queued writes.
+
+use crate::board::{ATTRS, Board, Door, big, each_door};
+use memory_core::{
+    AccessRules, AddrRange, BusFault, Endian, EventNotifier, IoEvent, MemoryError, Mmio, RegionRef, TxAttrs,
+    Width,
+};
+use memory_dispatch::{AddressSpace, COALESCED_RING, SpaceConfig};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
+
+/// Notes what is written, and may do something at each write.
+#[derive(Default)]
+struct Port {
+    written: Mutex<Vec<(u64, u64)>>,
+    at_write: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
+}
+
+impl Port {
+    fn take(&self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut *self.written.lock().unwrap())
+    }
+}
+
+impl Mmio for Port {
+    fn read(&self, _: u64, _: Width, _: TxAttrs) -> Result<u64, BusFault> {
+        Ok(self.written.lock().unwrap().len() as u64)
+    }
+
+    fn write(&self, offset: u64, _: Width, value: u64, _: TxAttrs) -> Result<(), BusFault> {
+        self.written.lock().unwrap().push((offset, value));
+        if let Some(at_write) = self.at_write.get() {
+            at_write(value);
+        }
+        Ok(())
+    }
+}
+
+/// 0x100 bytes of registers at `address`.
+fn port(board: &mut Board, address: u64, rules: AccessRules) -> (Arc<Port>, RegionRef) {
+    let port = Arc::new(Port::default());
+    let region =
+        board.memory().mmio("port", 0x100u64, rules.valid_unaligned(), port.clone()).build().unwrap();
+    (port, board.map(address, region))
+}
+
+fn range(start: u64, last: u64) -> AddrRange {
+    AddrRange::new(start, last).unwrap()
+}
+
+fn event() -> EventNotifier {
+    EventNotifier::new().unwrap()
+}
+
+#[test]
+fn a_write_that_hits_signals_and_does_not_reach_the_callback() {
+    each_door(SpaceConfig::default(), |board| {
+        let (port, region) = port(board, 0x1000, AccessRules::new());
+        let (any, four, seven) = (event(), event(), event());
+        region.add_ioevent(IoEvent::new(0, Width::W1, any.clone()).any_width()).unwrap();
+        region.add_ioevent(IoEvent::new(8, Width::W4, four.clone())).unwrap();
+        region.add_ioevent(IoEvent::new(8, Width::W2, seven.clone()).value(7)).unwrap();
+        for width in Width::ALL {
+            board.store(0x1000, width, 1).unwrap();
+        }
+        board.store(0x1008, Width::W4, 9).unwrap();
+        board.store(0x1008, Width::W2, 7).unwrap();
+        assert_eq!((any.take(), four.take(), seven.take()), (4, 1, 1));
+        assert!(port.take().is_empty());
+        // another value, width or offset
+        board.store(0x1008, Width::W2, 8).unwrap();
+        board.store(0x1008, Width::W1, 7).unwrap();
+        board.store(0x100a, Width::W2, 7).unwrap();
+        assert_eq!(port.take(), [(8, 8), (8, 7), (0xa, 7)]);
+        // a transfer's piece is a write as well; reads hit nothing
+        board.write(0x1008, &[1, 2, 3, 4]).unwrap();
+        board.load(0x1008, Width::W4).unwrap();
+        assert_eq!((any.take(), four.take(), seven.take()), (0, 1, 0));
+    });
+}
+
+#[test]
+fn what_is_refused_signals_nothing() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, region) =
+        port(&mut board, 0, AccessRules::new().accepts(|request| request.attrs.requester != 5));
+    let bell = event();
+    region.add_ioevent(IoEvent::new(0, Width::W4, bell.clone())).unwrap();
+    let store = |attrs: TxAttrs| board.space.store(0, Width::W4, 1, attrs);
+    assert_eq!(store(TxAttrs::requester(5)), Err(BusFault::DECODE));
+    assert_eq!(store(TxAttrs::DEBUG), Err(BusFault::ACCESS));
+    region.set_read_only(true).unwrap();
+    assert_eq!(store(ATTRS), Err(BusFault::DECODE));
+    assert_eq!(bell.take(), 0);
+    region.set_read_only(false).unwrap();
+    store(ATTRS).unwrap();
+    assert_eq!((bell.take(), port.take().len()), (1, 0));
+}
+
+#[test]
+fn values_are_compared_in_the_order_of_the_device() {
+    for config in [SpaceConfig::default(), big()] {
+        let mut board = Board::new(Door::Space, config);
+        for (index, endian) in [Endian::Little, Endian::Big, Endian::Native].into_iter().enumerate() {
+            let address = index as u64 * 0x1000;
+            let (port, region) = port(&mut board, address, AccessRules::new().endian(endian));
+            // what the device gets for a write is what its doorbell compares
+            board.space.store(address + 4, Width::W4, 0x1122_3344, ATTRS).unwrap();
+            let value = port.take()[0].1;
+            let bell = event();
+            region.add_ioevent(IoEvent::new(4, Width::W4, bell.clone()).value(value)).unwrap();
+            board.space.store(address + 4, Width::W4, 0x1122_3344, ATTRS).unwrap();
+            assert_eq!((bell.take(), port.take().len()), (1, 0), "{endian:?}");
+        }
+    }
+}
+
+#[test]
+fn events_that_one_write_could_hit_together_are_refused() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (_, region) = port(&mut board, 0, AccessRules::new());
+    let bell = event();
+    let at = |width: Width| IoEvent::new(0x10, width, bell.clone());
+    region.add_ioevent(at(Width::W4).value(1)).unwrap();
+    region.add_ioevent(at(Width::W4).value(2)).unwrap();
+    region.add_ioevent(at(Width::W2)).unwrap();
+    let refused = |event| matches!(region.add_ioevent(event), Err(MemoryError::IoEvent { .. }));
+    assert!(refused(at(Width::W4).value(1)), "the same");
+    assert!(refused(at(Width::W4)), "any value");
+    assert!(refused(at(Width::W4).any_width()), "any width");
+    assert!(refused(at(Width::W2).value(5)));
+    assert!(refused(IoEvent { value: Some(1), width: None, ..at(Width::W1) }), "a value of no width");
+    assert!(refused(IoEvent::new(0xfe, Width::W4, bell.clone())), "beyond the end");
+    assert!(matches!(board.root.add_ioevent(at(Width::W1)), Err(MemoryError::WrongKind { .. })));
+    let other = IoEvent { event: event(), ..at(Width::W2) };
+    assert!(region.remove_ioevent(&other).is_err(), "another notifier");
+    region.remove_ioevent(&at(Width::W2)).unwrap();
+    assert!(region.remove_ioevent(&at(Width::W2)).is_err());
+    region.add_ioevent(at(Width::W2).value(5)).unwrap();
+}
+
+#[test]
+fn a_doorbell_follows_its_region() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, region) = port(&mut board, 0x1000, AccessRules::new());
+    let bell = event();
+    region.add_ioevent(IoEvent::new(0x80, Width::W4, bell.clone())).unwrap();
+    let space = board.space.clone();
+    let rings = |address: u64| {
+        // what is not there is no matter here
+        let _unassigned = space.store(address, Width::W4, 1, ATTRS);
+        (bell.take(), port.take().len())
+    };
+    assert_eq!(rings(0x1080), (1, 0));
+    region.set_address(0x3000).unwrap();
+    assert_eq!((rings(0x1080), rings(0x3080)), ((0, 0), (1, 0)));
+    let alias = board.memory().alias("alias", &region, 0x40, 0x80u64).build().unwrap();
+    let alias = board.map(0x8000, alias);
+    assert_eq!((rings(0x8040), rings(0x3080)), ((1, 0), (1, 0)), "seen at two places");
+    alias.set_size(0x40u64).unwrap();
+    assert_eq!(rings(0x8040), (0, 0), "cut off");
+    let cover = board.memory().reservation("cover", 2u64).build().unwrap();
+    let cover = board.map(0x3080, cover);
+    assert_eq!(rings(0x3080), (0, 0), "hidden where it begins");
+    cover.set_address(0x3082).unwrap();
+    assert_eq!(rings(0x3080), (1, 0), "the start address chooses");
+    region.set_enabled(false).unwrap();
+    assert_eq!(rings(0x3080), (0, 0));
+    region.set_enabled(true).unwrap();
+    region.remove_ioevent(&IoEvent::new(0x80, Width::W4, bell.clone())).unwrap();
+    assert_eq!(rings(0x3080), (0, 1));
+}
+
+#[test]
+fn a_transaction_that_is_taken_back_leaves_doorbells_as_they_were() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, region) = port(&mut board, 0, AccessRules::new());
+    let (first, second) = (event(), event());
+    region.add_ioevent(IoEvent::new(0, Width::W4, first.clone())).unwrap();
+    let transaction = board.memory().begin().unwrap();
+    region.remove_ioevent(&IoEvent::new(0, Width::W4, first.clone())).unwrap();
+    region.add_ioevent(IoEvent::new(0, Width::W4, second.clone())).unwrap();
+    region.add_coalesced(range(0, 0xff)).unwrap();
+    drop(transaction);
+    board.space.store(0, Width::W4, 1, ATTRS).unwrap();
+    assert_eq!((first.take(), second.take(), port.take().len()), (1, 0, 0));
+}
+
+/// A port at 0 with a queue for all but its last 16 bytes, on a machine that queues.
+fn queued(board: &mut Board) -> (Arc<Port>, RegionRef) {
+    board.system.coalesce(true);
+    let (port, region) = port(board, 0, AccessRules::new());
+    region.add_coalesced(range(0, 0xef)).unwrap();
+    (port, region)
+}
+
+#[test]
+fn queued_writes_are_carried_out_in_order_at_each_point_that_notices() {
+    each_door(SpaceConfig::default(), |board| {
+        let (port, region) = queued(board);
+        let (other, flushed) = self::port(board, 0x1000, AccessRules::new());
+        let fill = |board: &mut Board| {
+            for value in 0..3 {
+                board.store(4 * value, Width::W4, value).unwrap();
+            }
+            assert!(port.take().is_empty(), "queued");
+        };
+        let all = [(0, 0), (4, 1), (8, 2)];
+        fill(board);
+        board.load(0, Width::W4).unwrap();
+        assert_eq!(port.take(), all, "a read");
+        fill(board);
+        board.store(0xf0, Width::W4, 9).unwrap();
+        assert_eq!(port.take(), [&all[..], &[(0xf0, 9)]].concat(), "a write that is not queued");
+        fill(board);
+        board.load(0x1000, Width::W4).unwrap();
+        assert!(port.take().is_empty(), "a region that nobody said is to be flushed");
+        board.system.flush_coalesced();
+        assert_eq!(port.take(), all, "on demand");
+        flushed.set_flush_coalesced(true).unwrap();
+        fill(board);
+        board.store(0x1000, Width::W4, 1).unwrap();
+        assert_eq!((port.take(), other.take().len()), (all.to_vec(), 1), "a region that is");
+        fill(board);
+        drop(board.memory().begin().unwrap());
+        assert_eq!(port.take(), all, "a transaction");
+        fill(board);
+        region.clear_coalesced().unwrap();
+        assert_eq!(port.take(), all);
+        board.store(0, Width::W4, 5).unwrap();
+        assert_eq!(port.take(), [(0, 5)], "queued no more");
+        region.add_coalesced(range(0, 0xef)).unwrap();
+        fill(board);
+        board.system.coalesce(false);
+        assert_eq!(port.take(), all, "switched off");
+    });
+}
+
+#[test]
+fn a_handle_that_parks_leaves_no_write_behind() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, _) = queued(&mut board);
+    let mut handle = board.space.handle(|| ());
+    handle.store(0, Width::W4, 1, ATTRS).unwrap();
+    assert!(port.take().is_empty());
+    handle.park();
+    assert_eq!(port.take(), [(0, 1)]);
+}
+
+#[test]
+fn a_full_ring_is_carried_out_and_nothing_is_lost() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, _) = queued(&mut board);
+    let count = COALESCED_RING as u64 + 10;
+    for value in 0..count {
+        board.space.store(0, Width::W4, value, ATTRS).unwrap();
+    }
+    board.system.flush_coalesced();
+    assert_eq!(port.take(), (0..count).map(|value| (0, value)).collect::<Vec<_>>());
+}
+
+#[test]
+fn writes_of_two_producers_keep_each_one_s_order() {
+    const WRITES: u64 = 5000;
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, _) = queued(&mut board);
+    let barrier = Barrier::new(3);
+    std::thread::scope(|scope| {
+        for producer in 0..3u64 {
+            let (barrier, space) = (&barrier, board.space.clone());
+            scope.spawn(move || {
+                let mut handle = space.handle(|| ());
+                barrier.wait();
+                for value in 0..WRITES {
+                    handle.store(4 * producer, Width::W4, value, ATTRS).unwrap();
+                    if value % 97 == 0 {
+                        handle.load(0xf0, Width::W1, ATTRS).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let written = port.take();
+    for producer in 0..3 {
+        let mine = written.iter().filter(|(offset, _)| *offset == 4 * producer).map(|(_, value)| *value);
+        assert!(mine.eq(0..WRITES), "producer {producer}");
+    }
+}
+
+/// A device in whose callback a region is read that is flushed.
+#[test]
+fn writes_to_a_device_that_the_thread_is_inside_wait_until_it_is_outside() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, _) = queued(&mut board);
+    let (other, flushed) = self::port(&mut board, 0x1000, AccessRules::new());
+    flushed.set_flush_coalesced(true).unwrap();
+    let weak: Weak<AddressSpace> = Arc::downgrade(&board.space);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = seen.clone();
+    let (this, inside) = (Arc::downgrade(&port), weak.clone());
+    let at_write = move |value| {
+        if value != 0xbb {
+            return;
+        }
+        let space = inside.upgrade().unwrap();
+        // one for this device comes from somebody else, and one of its own
+        std::thread::scope(|scope| {
+            let space = &space;
+            scope.spawn(move || space.store(0, Width::W4, 0xcc, ATTRS).unwrap());
+        });
+        let own = space.store(4, Width::W4, 0xdd, ATTRS);
+        space.load(0x1000, Width::W4, ATTRS).unwrap();
+        note.lock().unwrap().push((own, this.upgrade().unwrap().written.lock().unwrap().len()));
+    };
+    assert!(port.at_write.set(Box::new(at_write)).is_ok());
+    board.space.store(0xf0, Width::W4, 0xbb, ATTRS).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [(Err(BusFault::ACCESS), 1)], "refused as ever, and not entered again");
+    assert_eq!(port.take(), [(0xf0, 0xbb), (0, 0xcc)], "carried out when the access was over");
+    assert!(other.take().is_empty());
+}
+
+#[test]
+fn a_queued_write_reaches_its_device_wherever_that_has_gone() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, region) = queued(&mut board);
+    let weak = Arc::downgrade(&port);
+    // queued on a map that another thread replaces: the transaction has begun already
+    let transaction = board.memory().begin().unwrap();
+    region.set_address(0x8000).unwrap();
+    board.space.store(0, Width::W4, 1, ATTRS).unwrap();
+    board.space.load(0xf0, Width::W4, ATTRS).unwrap();
+    assert!(port.take().is_empty(), "an access inside a transaction carries nothing out");
+    transaction.commit().unwrap();
+    assert_eq!(port.take(), [(0, 1)]);
+    drop(port);
+    drop(board);
+    assert!(weak.upgrade().is_none());
+}
