@@ -46,7 +46,9 @@ pub use address::{AddrRange, Size};
 pub use builder::RegionBuilder;
 pub use error::MemoryError;
 pub use host::fence;
-pub use host::{DirtyClients, DirtyLog, DirtySnapshot, HostMemoryError, HostPage, PAGE_SIZE, RamBlock};
+pub use host::{
+    BlockLog, DirtyClients, DirtyLog, DirtySnapshot, HostMemoryError, HostPage, LogSlice, PAGE_SIZE, RamBlock,
+};
 pub use id::{OwnerId, RegionId, SpaceId};
 pub use intercept::Intercepts;
 pub use ioevent::{EventNotifier, IoEvent, IoEventKey};

@@ -34,6 +34,7 @@ pub mod chain;
 mod coalesced;
 mod dirty;
 mod entry;
+mod guest_memory;
 mod handle;
 mod listener;
 mod locked;
@@ -48,6 +49,7 @@ mod window;
 
 pub use coalesced::COALESCED_RING;
 pub use entry::{Entry, EntryKind, EntryLink};
+pub use guest_memory::{DmaMemory, LoaderMemory, LoaderRegion};
 pub use handle::VcpuHandle;
 pub use listener::{Listener, ListenerGuard, Refusal};
 pub use locked::{DmaQueue, Locked, LockedDevice};

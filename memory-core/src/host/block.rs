@@ -10,7 +10,7 @@ use std::fs::File;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
-use vm_memory::{FileOffset, MmapRegion, VolatileMemory, VolatileSlice};
+use vm_memory::{FileOffset, MmapRegion};
 
 /// Why host memory could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +126,7 @@ impl RamBlock {
 
     /// The pointer to `len` bytes at `offset`, if they lie inside.
     #[inline]
-    fn pointer(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
+    pub(super) fn pointer(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
         let offset = usize::try_from(offset).ok()?;
         if len > self.len || offset > self.len - len {
             return None;
@@ -256,11 +256,6 @@ impl RamBlock {
         unsafe { copy::fill_guest(pointer.as_ptr(), length, byte) };
         self.dirty.written(offset, len);
         true
-    }
-
-    /// The bytes at `offset` as `vm-memory`'s type, or `None` if they do not lie inside.
-    pub fn slice(&self, offset: u64, len: usize) -> Option<VolatileSlice<'_>> {
-        self.mapping.as_ref()?.get_slice(usize::try_from(offset).ok()?, len).ok()
     }
 
     /// The page of host memory at `offset`, a multiple of [`PAGE_SIZE`], if all of it lies inside.

@@ -14,10 +14,12 @@ mod block;
 mod dirty;
 pub mod fence;
 mod page;
+mod slice;
 
 pub use block::{HostMemoryError, RamBlock};
 pub use dirty::{DirtyClients, DirtyLog, DirtySnapshot};
 pub use page::{HostPage, PAGE_SIZE};
+pub use slice::{BlockLog, LogSlice};
 
 /// Bytes in a page of the host, a power of two.
 fn host_page_size() -> u64 {

@@ -12,6 +12,7 @@ mod atomic;
 mod board;
 mod chain;
 mod dirty;
+mod guest_memory;
 mod intercept;
 mod iommu;
 mod lifetime;
