@@ -497,6 +497,47 @@ fn a_space_that_goes_while_its_map_is_shared_hides_no_laggard() {
     assert_eq!(laggards(&detached), []);
 }
 
+#[test]
+fn a_waiter_that_sleeps_is_woken_by_a_park_by_an_access_and_by_a_handle_that_goes() {
+    /// What is left of the handle stays, and does nothing more.
+    type Leave = fn(VcpuHandle) -> Option<VcpuHandle>;
+    let leaves: [Leave; 3] = [
+        |mut vcpu| {
+            vcpu.park();
+            Some(vcpu)
+        },
+        |mut vcpu| {
+            assert_eq!(vcpu.load(AT, Width::W4, ATTRS), Err(BusFault::DECODE));
+            Some(vcpu)
+        },
+        |vcpu| {
+            drop(vcpu);
+            None
+        },
+    ];
+    for leave in leaves {
+        for round in 0..100 {
+            let board = board();
+            let seen = plug(&board);
+            let mut vcpu = board.space.handle_named("vcpu 0", || ());
+            vcpu.load(AT, Width::W4, ATTRS).unwrap();
+            let detached = seen.detach();
+            let begin = Barrier::new(2);
+            std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| {
+                    begin.wait();
+                    wait(&detached)
+                });
+                begin.wait();
+                // sooner or later: before the waiter looks, while it looks, when it sleeps
+                (0..round).for_each(|_| std::thread::yield_now());
+                let _rest = leave(vcpu);
+                assert_eq!(waiter.join().unwrap(), Ok(()));
+            });
+        }
+    }
+}
+
 /// The device's callbacks look whether a wait for it has ended: before, and after they have given others a chance.
 #[test]
 fn a_wait_that_has_ended_means_that_nobody_is_inside_however_threads_come_and_go() {

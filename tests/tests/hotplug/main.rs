@@ -130,6 +130,21 @@ fn what_cannot_be_plugged_in_leaves_the_machine_as_it_was() {
 
 #[test]
 fn what_is_used_or_unknown_is_not_unplugged() {
+    for (name, users) in [
+        ("alias", "[[region]]\nname = \"alias\"\nkind = \"alias\"\nsize = 8\ntarget = \"dma.regs\"\n"),
+        ("inside", "[[region]]\nname = \"inside\"\nkind = \"reservation\"\nsize = 8\ninto = \"dma.regs\"\n"),
+        ("other", "[[device]]\ntype = \"dma-test\"\nname = \"other\"\nmap = { into = \"dma.regs\" }\n"),
+        ("space", "[[space]]\nname = \"space\"\nroot = \"dma.regs\"\n"),
+    ] {
+        let text = format!(
+            "[machine]\nname = \"used\"\n[[space]]\nname = \"memory\"\nroot = \"system\"\n\
+             [[region]]\nname = \"system\"\nkind = \"container\"\nsize = \"16E\"\n\
+             [[device]]\ntype = \"dma-test\"\nname = \"dma\"\nat = 0\n{users}"
+        );
+        let machine = build(MachineSpec::from_toml("used.toml", &text).unwrap());
+        let error = machine.unplug("dma").unwrap_err().to_string();
+        assert!(error.starts_with("`dma` is used by ") && error.contains(&format!("`{name}`")), "{error}");
+    }
     let machine = board();
     let before = tree(&machine);
     let error = machine.unplug("plic").unwrap_err();
