@@ -412,6 +412,13 @@ impl Memory {
     }
 
     pub(crate) fn condemn(&self, condemned: Condemned) {
+        // what was written to the device before it goes still reaches it
+        if matches!(condemned, Condemned::Plug(..))
+            && !self.is_inside_transaction()
+            && let Some(sink) = self.sink()
+        {
+            sink.before_begin();
+        }
         self.inner.condemned.push(condemned);
         self.settle();
     }
@@ -445,8 +452,7 @@ impl Memory {
                     regions.push(id);
                 }
                 Condemned::Plug(owner, device) => {
-                    state.unplug(owner);
-                    unplugged.push(owner);
+                    unplugged.push((owner, state.unplug(owner)));
                     owners.push(device);
                 }
                 Condemned::Errand(errand) => errands.push(errand),
@@ -464,8 +470,9 @@ impl Memory {
         let buried: Vec<Node> = regions.into_iter().filter_map(|id| state.bury(id)).collect();
         state.settle();
         drop(work);
-        if let Some(sink) = &sink {
-            unplugged.into_iter().for_each(|owner| sink.unplugged(owner));
+        for (owner, mark) in unplugged {
+            mark.inspect(|mark| mark.store(true, Ordering::SeqCst));
+            sink.iter().for_each(|sink| sink.unplugged(owner));
         }
         // a region may have held its callbacks or its host memory alone, so it is retired as an owner is
         if !buried.is_empty() {

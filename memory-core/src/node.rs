@@ -5,7 +5,7 @@ use crate::host::DirtyClients;
 use crate::id::{OwnerId, RegionId};
 use crate::intercept::Intercepts;
 use crate::kind::Kind;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, AtomicBool, Mutex, Weak};
 use crate::target::Target;
 use bitflags::bitflags;
 use std::any::Any;
@@ -105,6 +105,8 @@ pub(crate) struct NodeOwner {
     pub(crate) id: OwnerId,
     pub(crate) path: Arc<str>,
     pub(crate) object: Weak<dyn Any + Send + Sync>,
+    /// The plug guard is gone and the regions are off the map.
+    pub(crate) unplugged: Arc<AtomicBool>,
 }
 
 impl Node {

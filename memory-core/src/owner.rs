@@ -15,7 +15,7 @@ pub struct Owner {
 
 impl Owner {
     pub(crate) fn new(id: OwnerId, path: Arc<str>, object: Weak<dyn Any + Send + Sync>) -> Self {
-        Self { owner: NodeOwner { id, path, object } }
+        Self { owner: NodeOwner { id, path, object, unplugged: Arc::default() } }
     }
 
     /// The id.

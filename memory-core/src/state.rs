@@ -5,6 +5,7 @@ use crate::host::DirtyClients;
 use crate::id::{OwnerId, RegionId};
 use crate::kind::Kind;
 use crate::node::{Flags, Node, Placement};
+use crate::sync::{Arc, AtomicBool};
 use crate::tree::{Tree, Undo};
 use std::collections::{BTreeSet, HashMap};
 
@@ -193,10 +194,15 @@ impl State {
 
     /// Unmaps all regions of an owner and keeps them from being mapped again. Their identifiers are free: a pin may
     /// keep a region for long.
-    pub(crate) fn unplug(&mut self, owner: OwnerId) {
+    ///
+    /// Returns the mark of the owner that is to be set when they are off the map, if it has regions.
+    pub(crate) fn unplug(&mut self, owner: OwnerId) -> Option<Arc<AtomicBool>> {
+        let mut mark = None;
         let entry = self.owners.entry(owner).or_default();
         entry.unplugged = true;
         for id in entry.regions.clone() {
+            let owner = self.tree.get(id).and_then(|node| node.owner.as_ref());
+            mark = owner.map(|owner| owner.unplugged.clone());
             self.place(id, None);
             // an alias of somebody else's may still look at it
             let hidden = self.tree.get(id).map(|node| node.flags - Flags::ENABLED);
@@ -204,6 +210,7 @@ impl State {
             self.changed(id, undo);
             self.free_identifier(id);
         }
+        mark
     }
 
     /// The alias's target and offset, if `id` is an alias.

@@ -4,6 +4,6 @@ pub(crate) use crossbeam::queue::SegQueue;
 pub use std::sync::{Arc, Weak};
 pub(crate) use std::sync::{
     Condvar, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU8, AtomicU64, Ordering, compiler_fence, fence},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, compiler_fence, fence},
 };
 pub(crate) use std::thread_local;

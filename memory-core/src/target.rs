@@ -6,7 +6,7 @@ use crate::kind::Kind;
 use crate::mmio::{Iommu, Mmio};
 use crate::node::Node;
 use crate::rules::AccessRules;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool, Ordering};
 use std::any::Any;
 use std::fmt;
 
@@ -48,6 +48,7 @@ pub struct Target {
     backing: Backing,
     guard: u64,
     owner: Option<(OwnerId, Arc<str>, Arc<dyn Any + Send + Sync>)>,
+    unplugged: Option<Arc<AtomicBool>>,
 }
 
 impl Target {
@@ -70,7 +71,8 @@ impl Target {
             Some(owner) => Some((owner.id, owner.path.clone(), owner.object.upgrade()?)),
             None => None,
         };
-        Some(Self { region, name: node.name.clone(), backing, guard: node.guard, owner })
+        let unplugged = node.owner.as_ref().map(|owner| owner.unplugged.clone());
+        Some(Self { region, name: node.name.clone(), backing, guard: node.guard, owner, unplugged })
     }
 
     /// The region.
@@ -109,6 +111,12 @@ impl Target {
     /// The owner, if there is one.
     pub fn owner(&self) -> Option<OwnerId> {
         self.owner.as_ref().map(|owner| owner.0)
+    }
+
+    /// Whether the owner's plug guard is gone and its regions are off the map. Its callbacks still answer whoever is on
+    /// an old view, and nobody else is to call them.
+    pub fn is_unplugged(&self) -> bool {
+        self.unplugged.as_ref().is_some_and(|unplugged| unplugged.load(Ordering::SeqCst))
     }
 
     /// The owner's path, if there is an owner.

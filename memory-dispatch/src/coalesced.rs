@@ -11,7 +11,8 @@ use crate::sync::{
     Arc, ArrayQueue, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, PoisonError, thread_local,
 };
 use crate::system::{MemorySystem, SystemInner};
-use memory_core::{Backing, ByteOrder, Target, TxAttrs, Width};
+use memory_core::CommitSink as _;
+use memory_core::{Backing, BusFault, ByteOrder, Target, TxAttrs, Width};
 use std::cell::Cell;
 use std::collections::VecDeque;
 
@@ -240,10 +241,17 @@ impl SystemInner {
         };
         let callback = |offset, width, value| mmio.device.write(offset, width, value, write.attrs);
         let result = entered.and_then(|_inside| {
+            // looked at inside: a door that was made after the owner's was closed is open
+            if write.target.is_unplugged() {
+                return Err(BusFault::ACCESS);
+            }
             let QueuedWrite { offset, width, value, attrs, order, .. } = *write;
             mmio.rules.write(offset, width, value, attrs, order, callback).unwrap_or(Ok(()))
         });
         drop(fresh);
+        if let Some(owner) = write.target.owner().filter(|_| write.target.is_unplugged()) {
+            self.unplugged(owner);
+        }
         if let Err(fault) = result {
             // the initiator is gone, as with any posted write
             tracing::debug!(region = write.target.name(), %fault, "a queued write failed");

@@ -37,6 +37,7 @@ struct Device {
     region: Mutex<Option<Region>>,
     deed: Mutex<Deed>,
     waited: Mutex<Vec<Result<(), WaitError>>>,
+    calls: AtomicUsize,
     /// Nobody may be inside any more.
     gone: Arc<AtomicBool>,
     drops: Arc<AtomicUsize>,
@@ -44,6 +45,7 @@ struct Device {
 
 impl Device {
     fn act(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
         assert!(!self.gone.load(Ordering::SeqCst), "inside after the wait for it has ended");
         let deed = std::mem::replace(&mut *self.deed.lock().unwrap(), Deed::Nothing);
         match deed {
@@ -141,6 +143,7 @@ fn plug_at(system: &MemorySystem, root: &Region, path: &str, address: u64) -> Se
         region: Mutex::default(),
         deed: Mutex::new(Deed::Nothing),
         waited: Mutex::default(),
+        calls: AtomicUsize::default(),
         gone: gone.clone(),
         drops: drops.clone(),
     });
@@ -536,6 +539,59 @@ fn a_waiter_that_sleeps_is_woken_by_a_park_by_an_access_and_by_a_handle_that_goe
             });
         }
     }
+}
+
+#[test]
+fn queued_writes_reach_a_device_before_it_goes_and_not_after() {
+    for by_detach in [true, false] {
+        let board = board();
+        board.system.coalesce(true);
+        let seen = plug(&board);
+        let device = seen.device();
+        let add = |region: &Region| region.add_coalesced(AddrRange::new(0, 3).unwrap());
+        add(device.region.lock().unwrap().as_ref().unwrap()).unwrap();
+        board.space.store(AT, Width::W4, 1, ATTRS).unwrap();
+        assert_eq!(device.calls.load(Ordering::SeqCst), 0, "queued");
+        let mut detached = None;
+        if by_detach {
+            detached = Some(device.detach());
+        } else {
+            drop(device.plug.lock().unwrap().take());
+        }
+        assert_eq!(device.calls.load(Ordering::SeqCst), 1, "what was written before it went");
+        if let Some(detached) = detached {
+            wait(&detached).unwrap();
+        }
+        // a vCPU that was still on the old map
+        seen.gone.store(true, Ordering::SeqCst);
+        board.system.flush_coalesced();
+        drop(device);
+        board.system.reclaim();
+        assert_eq!(seen.drops(), 1);
+    }
+}
+
+#[test]
+fn a_write_that_is_queued_on_the_old_map_is_dropped_when_the_device_is_gone() {
+    let board = board();
+    board.system.coalesce(true);
+    let seen = plug(&board);
+    let device = seen.device();
+    let add = |region: &Region| region.add_coalesced(AddrRange::new(0, 3).unwrap());
+    add(device.region.lock().unwrap().as_ref().unwrap()).unwrap();
+    // queued inside a transaction, whose beginning was the last time that writes were carried out before the device goes
+    let transaction = board.memory().begin().unwrap();
+    let detached = device.detach();
+    board.space.store(AT, Width::W4, 1, ATTRS).unwrap();
+    drop(transaction);
+    wait(&detached).unwrap();
+    seen.gone.store(true, Ordering::SeqCst);
+    board.system.flush_coalesced();
+    assert_eq!(device.calls.load(Ordering::SeqCst), 0);
+    assert!(seen.entry.enter(EntryKind::Drain).is_err());
+    drop(device);
+    board.system.reclaim();
+    assert_eq!(seen.drops(), 1, "nothing that was queued keeps it");
 }
 
 /// The device's callbacks look whether a wait for it has ended: before, and after they have given others a chance.
