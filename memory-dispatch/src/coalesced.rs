@@ -11,8 +11,7 @@ use crate::sync::{
     Arc, ArrayQueue, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, PoisonError, thread_local,
 };
 use crate::system::{MemorySystem, SystemInner};
-use memory_core::CommitSink as _;
-use memory_core::{Backing, BusFault, ByteOrder, Target, TxAttrs, Width};
+use memory_core::{Backing, ByteOrder, Target, TxAttrs, Width};
 use std::cell::Cell;
 use std::collections::VecDeque;
 
@@ -232,26 +231,13 @@ impl SystemInner {
     fn carry_out_one(self: &Arc<Self>, write: &QueuedWrite) {
         let (Backing::Mmio(mmio) | Backing::RomDevice(_, mmio)) = write.target.backing() else { return };
         let fresh = chain::fresh();
-        let door = write.target.owner().map(|owner| self.entry(owner));
-        let reentry = allows_reentry(&write.target);
-        // of the two only one enters, and both are left at the end
-        let entered = match &door {
-            Some(door) => door.enter_for(EntryKind::Drain, reentry).map(|link| (Some(link), None)),
-            None => chain::enter(write.target.guard(), reentry).map(|link| (None, Some(link))),
-        };
+        let entered = self.enter_pinned(&write.target, EntryKind::Drain, allows_reentry(&write.target));
         let callback = |offset, width, value| mmio.device.write(offset, width, value, write.attrs);
         let result = entered.and_then(|_inside| {
-            // looked at inside: a door that was made after the owner's was closed is open
-            if write.target.is_unplugged() {
-                return Err(BusFault::ACCESS);
-            }
             let QueuedWrite { offset, width, value, attrs, order, .. } = *write;
             mmio.rules.write(offset, width, value, attrs, order, callback).unwrap_or(Ok(()))
         });
         drop(fresh);
-        if let Some(owner) = write.target.owner().filter(|_| write.target.is_unplugged()) {
-            self.unplugged(owner);
-        }
         if let Err(fault) = result {
             // the initiator is gone, as with any posted write
             tracing::debug!(region = write.target.name(), %fault, "a queued write failed");

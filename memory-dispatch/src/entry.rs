@@ -8,7 +8,7 @@ use crate::chain::{self, ChainLink};
 use crate::space::AddressSpace;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::system::{MemorySystem, SystemInner};
-use memory_core::{BusFault, OwnerId};
+use memory_core::{BusFault, CommitSink as _, OwnerId, Target};
 use std::fmt;
 
 /// What enters a device without being an access.
@@ -27,6 +27,8 @@ pub enum EntryKind {
     BackEnd,
     /// A reset of the machine.
     Reset,
+    /// A translation for a snapshot of guest memory.
+    Translation,
 }
 
 impl fmt::Display for EntryKind {
@@ -38,6 +40,7 @@ impl fmt::Display for EntryKind {
             Self::Drain => "a drain of coalesced writes",
             Self::BackEnd => "a back end",
             Self::Reset => "a reset",
+            Self::Translation => "a translation",
         })
     }
 }
@@ -182,6 +185,9 @@ impl Drop for Counted {
     }
 }
 
+/// Inside a device of the machine's own, or of an owner's.
+pub(crate) type PinnedLink = (Option<ChainLink>, Option<EntryLink>);
+
 impl MemorySystem {
     /// The way into the device that `owner` stands for, for what is no access. The owner is not yet unplugged.
     pub fn entry(&self, owner: OwnerId) -> Entry {
@@ -197,6 +203,27 @@ impl AddressSpace {
 }
 
 impl SystemInner {
+    /// Enters the device behind a target that a pin has led to, and no view: such a pin outlives the removal of the
+    /// device, which is not entered then.
+    pub(crate) fn enter_pinned(
+        self: &Arc<Self>,
+        target: &Target,
+        kind: EntryKind,
+        reentry: bool,
+    ) -> Result<PinnedLink, BusFault> {
+        let Some(owner) = target.owner() else {
+            return chain::enter(target.guard(), reentry).map(|link| (Some(link), None));
+        };
+        let link = self.entry(owner).enter_for(kind, reentry)?;
+        // looked at inside: a door that was made after the owner's was closed is open
+        if target.is_unplugged() {
+            drop(link);
+            self.unplugged(owner);
+            return Err(BusFault::ACCESS);
+        }
+        Ok((None, Some(link)))
+    }
+
     pub(crate) fn entry(self: &Arc<Self>, owner: OwnerId) -> Entry {
         Entry { door: self.door(owner), owner, system: Arc::downgrade(self) }
     }

@@ -1,7 +1,7 @@
 //! What a bus master may read and write directly.
 
 use super::snapshot::{Behind, Piece, Rights, Snapshot};
-use crate::chain;
+use crate::entry::EntryKind;
 use crate::guest_memory::LoaderMemory;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, OnceLock, Weak};
@@ -130,7 +130,8 @@ impl DmaMemory {
             return None;
         }
         let offset = piece.offset_of(address);
-        let _link = chain::enter(target.guard(), false).ok()?;
+        let space = self.space.upgrade()?;
+        let _link = space.system().enter_pinned(target, EntryKind::Translation, false).ok()?;
         let entry = iommu.translate(offset, access, self.attrs)?;
         let onward = (entry.translated & !entry.mask) | (offset & entry.mask);
         entry.permissions.contains(access).then(|| (entry.space, onward, entry.mask - (offset & entry.mask)))

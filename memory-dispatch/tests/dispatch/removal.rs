@@ -6,12 +6,13 @@ use memory_core::{
     SpaceId, TxAttrs, Width,
 };
 use memory_dispatch::{
-    AddressSpace, Detached, Direction, Entry, EntryKind, Laggard, Listener, MemorySystem, Refusal, Section,
-    SpaceConfig, VcpuHandle, WaitError, chain,
+    AddressSpace, Detached, Direction, DmaMemory, Entry, EntryKind, Laggard, Listener, MemorySystem, Refusal,
+    Section, SpaceConfig, VcpuHandle, WaitError, chain,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, Weak};
 use std::time::{Duration, Instant};
+use vm_memory::{Bytes, GuestAddress};
 
 const AT: u64 = 0x1000;
 
@@ -592,6 +593,33 @@ fn a_write_that_is_queued_on_the_old_map_is_dropped_when_the_device_is_gone() {
     drop(device);
     board.system.reclaim();
     assert_eq!(seen.drops(), 1, "nothing that was queued keeps it");
+}
+
+#[test]
+fn a_snapshot_of_guest_memory_asks_no_iommu_that_was_unplugged() {
+    struct Onto(SpaceId, AtomicUsize);
+    impl Iommu for Onto {
+        fn translate(&self, address: u64, _: Permissions, _: TxAttrs) -> Option<IommuEntry> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            let permissions = Permissions::all();
+            Some(IommuEntry { space: self.0, translated: address, mask: 0xfff, permissions })
+        }
+    }
+    let mut board = board();
+    board.ram(0, 0x1000, 7);
+    let device = Arc::new(Onto(board.space.id(), AtomicUsize::default()));
+    let weak: Weak<Onto> = Arc::downgrade(&device);
+    let owner = board.memory().owner("/machine/iommu", weak.clone());
+    let iommu = board.memory().iommu("iommu", Size::FULL, weak).owner(&owner).build().unwrap();
+    let master = board.system.address_space("master", &iommu, SpaceConfig::default()).unwrap();
+    let plug = board.memory().plug(&owner, device.clone());
+    let snapshot = DmaMemory::new(&master, ATTRS);
+    assert_eq!(snapshot.read_obj::<u8>(GuestAddress(0)).unwrap(), 7);
+    let asked = device.1.load(Ordering::SeqCst);
+    let detached = board.system.detach(plug);
+    assert_eq!(laggards(&detached), [], "a snapshot is a pin");
+    assert!(snapshot.read_obj::<u8>(GuestAddress(0)).is_err());
+    assert_eq!(device.1.load(Ordering::SeqCst), asked);
 }
 
 /// The device's callbacks look whether a wait for it has ended: before, and after they have given others a chance.
