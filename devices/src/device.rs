@@ -37,6 +37,14 @@ pub enum DeviceError {
         /// What the host says.
         source: std::io::Error,
     },
+    /// The host has not what the device needs.
+    #[error("no {what}: {source}")]
+    Host {
+        /// What the device needs.
+        what: &'static str,
+        /// What the host says.
+        source: std::io::Error,
+    },
     /// A region was refused.
     #[error(transparent)]
     Memory(#[from] MemoryError),

@@ -2,7 +2,7 @@
 
 use crate::sync::{Arc, Weak};
 use memory_core::{BusFault, TxAttrs};
-use memory_dispatch::AddressSpace;
+use memory_dispatch::{AddressSpace, DmaMemory};
 
 /// Reads and writes as a bus master. The address space is held weakly: once it is gone, every access is a decode error.
 ///
@@ -18,6 +18,12 @@ impl DmaPort {
     /// A port into `space` whose accesses carry `attrs`.
     pub fn new(space: &Arc<AddressSpace>, attrs: TxAttrs) -> Self {
         Self { space: Arc::downgrade(space), attrs }
+    }
+
+    /// The memory that the device may have directly, for virtqueues: make it anew for each batch of work, and keep it no
+    /// longer. `None` if the address space is gone.
+    pub fn memory(&self) -> Option<DmaMemory> {
+        self.space.upgrade().map(|space| DmaMemory::new(&space, self.attrs))
     }
 
     /// Reads memory or registers at `address`; what fails reads as 0.

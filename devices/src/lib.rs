@@ -23,6 +23,7 @@ mod realize;
 mod sync;
 #[cfg(test)]
 mod testing;
+mod worker;
 
 pub mod aclint;
 pub mod cfi_flash;
@@ -35,6 +36,7 @@ pub mod pc_memory_controller;
 pub mod plic;
 pub mod sifive_test;
 pub mod uart16550;
+pub mod virtio;
 
 pub use clock::{Clock, Timer};
 pub use console::Console;
@@ -49,3 +51,4 @@ pub use irq::{IrqInput, IrqInputs, IrqLine};
 pub use mtime_offset::MtimeOffset;
 pub use power::{Power, PowerRequest};
 pub use realize::{Export, Output, Realize, Surroundings};
+pub use worker::EventWorker;
