@@ -355,9 +355,9 @@ inventory::submit! {
             name: "backend",
             kind: "{ type = \"virtio-blk\", image = PATH, read-only = BOOL } | { type = \"virtio-console\", backend = \
                    CHARDEV } | { type = \"virtio-rng\" }",
-            default: None,
-            about: "what is in the slot; empty without",
+            default: Some("an empty slot"),
+            about: "what is in the slot",
         }],
-        example: r#"{ "backend": { "type": "virtio-rng" } }"#,
+        example: "{}",
     }
 }

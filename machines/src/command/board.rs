@@ -18,6 +18,12 @@ pub(crate) struct Changes {
     /// The size of the machine's memory
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
+    /// Put a virtio disk with a raw image into the first empty slot; several times for several disks
+    #[arg(long, value_name = "FILE[,readonly=on]")]
+    drive: Vec<String>,
+    /// Put a virtio entropy source into the first empty slot
+    #[arg(long)]
+    rng: bool,
 }
 
 impl Changes {
@@ -29,6 +35,12 @@ impl Changes {
         }
         if let Some(harts) = self.smp {
             spec.set("cpu.harts", &harts.to_string())?;
+        }
+        for drive in &self.drive {
+            spec.attach(&disk(drive)?)?;
+        }
+        if self.rng {
+            spec.attach("{ type = \"virtio-rng\" }")?;
         }
         for set in &self.set {
             let Some((key, value)) = set.split_once('=') else {
@@ -45,4 +57,19 @@ impl Changes {
         let host = Host::new(Clock::stepped(), Console::new(std::io::sink()));
         Ok(Machine::build(spec, Host { looking: true, ..host })?)
     }
+}
+
+/// What stands behind `backend =` for a disk of `--drive`. Paths on the command line start at the present folder, not at
+/// that of the machine file.
+fn disk(drive: &str) -> anyhow::Result<String> {
+    let (file, read_only) = match drive.rsplit_once(",readonly=") {
+        None => (drive, false),
+        Some((file, "on")) => (file, true),
+        Some((file, "off")) => (file, false),
+        Some((_, other)) => anyhow::bail!("--drive: `readonly={other}` is neither `on` nor `off`"),
+    };
+    let path = std::path::absolute(file).map_err(|error| anyhow::anyhow!("--drive: `{file}`: {error}"))?;
+    let Some(path) = path.to_str() else { anyhow::bail!("--drive: `{file}` is not UTF-8") };
+    let image = toml::Value::from(path);
+    Ok(format!("{{ type = \"virtio-blk\", image = {image}, read-only = {read_only} }}"))
 }

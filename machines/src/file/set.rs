@@ -65,6 +65,36 @@ impl MachineSpec {
     }
 }
 
+/// The type of device that is a slot for a virtio device.
+const SLOT: &str = "virtio-mmio";
+
+impl MachineSpec {
+    /// Puts a virtio device into the first slot that is empty, and returns the slot's name. `backend` is what would stand
+    /// behind `backend =` in the file.
+    ///
+    /// # Errors
+    ///
+    /// If the machine has no empty slot, or as for [`MachineSpec::set`].
+    ///
+    /// ```
+    /// let mut board = machines::catalog::load("riscv-virt")?;
+    /// assert_eq!(board.attach(r#"{ type = "virtio-rng" }"#)?, "virtio0");
+    /// assert_eq!(board.attach(r#"{ type = "virtio-rng" }"#)?, "virtio1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn attach(&mut self, backend: &str) -> Result<String, FileError> {
+        let mut slots = self.devices.iter().filter(|device| device.type_name == SLOT);
+        let empty = slots.find(|device| device.properties.get("backend").is_none());
+        let Some(name) = empty.map(|device| device.name.clone()) else {
+            let problem = Problem::Other(format!("the machine has no empty `{SLOT}` to put it into"));
+            let file = self.origin.shared_file().clone();
+            return Err(FileError::new(file, Place::CommandLine, backend, problem));
+        };
+        self.set(&format!("{name}.backend"), backend)?;
+        Ok(name)
+    }
+}
+
 /// Gives the key at the end of the path `keys` a value, and makes the tables on the way that are not there.
 fn assign(table: &mut Table, keys: &[&str], value: Value) -> Result<(), Problem> {
     let Some((&key, rest)) = keys.split_first() else { return Ok(()) };

@@ -33,7 +33,32 @@ const TYPES: &[&str] = &[
     "riscv-plic",
     "sifive-test",
     "uart16550",
+    "virtio-mmio",
 ];
+
+/// Types that are something else with a property that they do without, and that property.
+fn variants(tag: &str) -> Vec<Value> {
+    match tag {
+        "virtio-mmio" => vec![
+            json!({ "backend": { "type": "virtio-rng" } }),
+            json!({ "backend": { "type": "virtio-console", "backend": "stdio" } }),
+            json!({ "backend": { "type": "virtio-blk", "image": "/dev/null" } }),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// Each type with just what it requires, and each variant.
+fn every_case(test: impl Fn(&'static DeviceInfo, Value)) {
+    every_device(|info| {
+        test(info, minimal(info));
+        for variant in variants(info.tag) {
+            let mut value = minimal(info);
+            value.as_object_mut().unwrap().extend(variant.as_object().unwrap().clone());
+            test(info, value);
+        }
+    });
+}
 
 /// Accesses of a guest that does anything at all, per device.
 const ACCESSES: u64 = 20_000;
@@ -106,9 +131,9 @@ fn the_described_properties_are_those_that_are_read() {
 
 #[test]
 fn nothing_that_a_guest_does_is_a_panic_or_a_hang() {
-    every_device(|info| {
+    every_case(|info, value| {
         let board = Board::new();
-        let slot = board.plug(0, load(minimal(info)).unwrap());
+        let slot = board.plug(0, load(value.clone()).unwrap());
         in_time(info.tag, || misbehave(&board, &[&slot], &mut Dice::new(info.tag), ACCESSES));
         // the device still answers and still tells people about itself
         let mut out = Inspector::new();
@@ -122,10 +147,10 @@ fn nothing_that_a_guest_does_is_a_panic_or_a_hang() {
 
 #[test]
 fn resetting_twice_is_resetting_once() {
-    every_device(|info| {
+    every_case(|info, value| {
         for kind in [ResetType::Cold, ResetType::Warm] {
             let board = Board::new();
-            let slot = board.plug(0, load(minimal(info)).unwrap());
+            let slot = board.plug(0, load(value.clone()).unwrap());
             misbehave(&board, &[&slot], &mut Dice::new(info.tag), 2000);
             slot.device().reset(kind);
             let once = save(&*slot.device());
@@ -139,10 +164,10 @@ fn resetting_twice_is_resetting_once() {
 
 #[test]
 fn a_device_is_saved_and_restored_as_it_is() {
-    every_device(|info| {
+    every_case(|info, value| {
         for accesses in [0, 50, ACCESSES] {
             let board = Board::new();
-            let slot = board.plug(0, load(minimal(info)).unwrap());
+            let slot = board.plug(0, load(value.clone()).unwrap());
             misbehave(&board, &[&slot], &mut Dice::new(info.tag), accesses);
             let saved = save(&*slot.device());
             let restored =
@@ -158,12 +183,12 @@ fn a_device_is_saved_and_restored_as_it_is() {
 
 #[test]
 fn any_state_in_a_file_is_refused_or_lived_with() {
-    every_device(|info| {
-        let state = save(&*load(minimal(info)).unwrap()).get("state").cloned();
+    every_case(|info, value| {
+        let state = save(&*load(value.clone()).unwrap()).get("state").cloned();
         let Some(Value::Object(fields)) = state else { return };
-        for (field, value) in &fields {
-            for wrong in mutations(value) {
-                let mut file = minimal(info);
+        for (field, old) in &fields {
+            for wrong in mutations(old) {
+                let mut file = value.clone();
                 file["state"] = json!({ field: wrong });
                 let Ok(device) = load(file) else { continue };
                 let board = Board::new();
@@ -195,9 +220,9 @@ fn mutations(value: &Value) -> Vec<Value> {
 
 #[test]
 fn unplugging_unmaps_everything_and_drops_the_device_once() {
-    every_device(|info| {
+    every_case(|info, value| {
         let board = Board::new();
-        let mut slot = board.plug(0, load(minimal(info)).unwrap());
+        let mut slot = board.plug(0, load(value.clone()).unwrap());
         misbehave(&board, &[&slot], &mut Dice::new(info.tag), 500);
         let kicks = Arc::<AtomicUsize>::default();
         let count = kicks.clone();
@@ -231,9 +256,9 @@ fn unplugging_unmaps_everything_and_drops_the_device_once() {
 
 #[test]
 fn two_threads_in_two_devices_that_reach_for_each_other_do_not_hang() {
-    every_device(|info| {
+    every_case(|info, value| {
         let board = Board::new();
-        let slots = [0, 1].map(|slot| board.plug(slot, load(minimal(info)).unwrap()));
+        let slots = [0, 1].map(|slot| board.plug(slot, load(value.clone()).unwrap()));
         let [one, two] = &slots;
         let start = Barrier::new(2);
         in_time(info.tag, || {
