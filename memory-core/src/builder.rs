@@ -20,6 +20,7 @@ pub struct RegionBuilder {
     flags: Flags,
     owner: Option<NodeOwner>,
     identifier: Option<String>,
+    migrates: bool,
 }
 
 impl RegionBuilder {
@@ -32,6 +33,7 @@ impl RegionBuilder {
             flags: Flags::ENABLED | Flags::ROMD,
             owner: None,
             identifier: None,
+            migrates: true,
         }
     }
 
@@ -70,6 +72,13 @@ impl RegionBuilder {
         self
     }
 
+    /// The host memory is no part of a migration, and has no identifier. QEMU's name:
+    /// `memory_region_init_ram_nomigrate`.
+    pub fn nomigrate(mut self) -> Self {
+        self.migrates = false;
+        self
+    }
+
     /// Makes the region. Dropping the handle removes it.
     ///
     /// # Errors
@@ -86,7 +95,10 @@ impl RegionBuilder {
             if self.size > block.size() {
                 return Err(MemoryError::BlockSize { region: name, size: self.size, block: block.size() });
             }
-            identifier = self.identifier.or_else(|| {
+            identifier = self.identifier.filter(|_| self.migrates).or_else(|| {
+                if !self.migrates {
+                    return None;
+                }
                 Some(match &self.owner {
                     Some(owner) => format!("{}/{name}", owner.path),
                     None => name.to_string(),

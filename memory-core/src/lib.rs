@@ -47,7 +47,8 @@ pub use builder::RegionBuilder;
 pub use error::MemoryError;
 pub use host::fence;
 pub use host::{
-    BlockLog, DirtyClients, DirtyLog, DirtySnapshot, HostMemoryError, HostPage, LogSlice, PAGE_SIZE, RamBlock,
+    BlockLog, DirtyClients, DirtyLog, DirtySnapshot, HostMemoryError, HostPage, LogSlice, PAGE_SIZE,
+    RamBlock, RamBlockBuilder,
 };
 pub use id::{OwnerId, RegionId, SpaceId};
 pub use intercept::Intercepts;

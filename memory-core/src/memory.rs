@@ -11,7 +11,7 @@ use crate::region::RegionRef;
 use crate::rules::AccessRules;
 use crate::state::State;
 use crate::sync::{
-    Arc, AtomicU64, Condvar, Mutex, OnceLock, Ordering, PoisonError, SegQueue, Weak, thread_local,
+    Arc, AtomicU64, Condvar, DashMap, Mutex, OnceLock, Ordering, PoisonError, SegQueue, Weak, thread_local,
 };
 use crate::transaction::Transaction;
 use crate::tree::Tree;
@@ -55,6 +55,11 @@ pub trait CommitSink: Send + Sync {
     fn retire(&self, owner: Box<dyn Any + Send>);
 }
 
+/// The size of a region that shows all of a block that is in use.
+fn used(block: &RamBlock) -> Size {
+    if block.is_resizeable() { Size::from(block.used()) } else { block.size() }
+}
+
 /// What is to be removed, as soon as no transaction is in the way.
 pub(crate) enum Condemned {
     Region(RegionId),
@@ -72,7 +77,12 @@ struct Inner {
     /// Source of every number that is unique in the machine.
     numbers: AtomicU64,
     condemned: SegQueue<Condemned>,
+    /// RAM blocks by identifier, for any thread. Changed with the writers' lock held.
+    blocks: Arc<Blocks>,
 }
+
+/// RAM blocks by identifier, with the region that has it.
+pub(crate) type Blocks = DashMap<String, (RegionId, Weak<RamBlock>)>;
 
 /// What a thread has of the machines whose writers' lock it holds.
 struct Held {
@@ -118,9 +128,11 @@ impl Default for Memory {
 impl Memory {
     /// The memory of a machine, with no region in it.
     pub fn new() -> Self {
+        let blocks = Arc::<Blocks>::default();
         Self {
             inner: Arc::new(Inner {
-                state: Mutex::new(Some(Box::default())),
+                state: Mutex::new(Some(Box::new(State::new(blocks.clone())))),
+                blocks,
                 returned: Condvar::new(),
                 sink: OnceLock::new(),
                 numbers: AtomicU64::new(1),
@@ -141,6 +153,31 @@ impl Memory {
     /// A number that was not given out before in this machine, never 0.
     pub fn unique(&self) -> u64 {
         self.inner.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The RAM block of an identifier, if a region has it. Any thread may ask, and waits for nobody. QEMU's name:
+    /// `qemu_ram_block_by_name`.
+    ///
+    /// ```
+    /// use memory_core::{Memory, RamBlock};
+    /// let memory = Memory::new();
+    /// let ram = memory.ram("ram", RamBlock::anonymous(0x1000u64)?).identifier("pc.ram").build()?;
+    /// assert!(memory.ram_block("pc.ram").is_some());
+    /// drop(ram);
+    /// assert!(memory.ram_block("pc.ram").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ram_block(&self, identifier: &str) -> Option<Arc<RamBlock>> {
+        self.inner.blocks.get(identifier)?.1.upgrade()
+    }
+
+    /// The RAM blocks that migrate, with their identifiers, in the order of these.
+    pub fn ram_blocks(&self) -> Vec<(String, Arc<RamBlock>)> {
+        let blocks = self.inner.blocks.iter();
+        let mut blocks: Vec<_> =
+            blocks.filter_map(|entry| Some((entry.key().clone(), entry.value().1.upgrade()?))).collect();
+        blocks.sort_by(|a, b| a.0.cmp(&b.0));
+        blocks
     }
 
     /// An id for an address space.
@@ -170,19 +207,19 @@ impl Memory {
 
     /// A region of host memory.
     pub fn ram(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
-        let size = block.size();
+        let size = used(&block);
         RegionBuilder::new(self, name.into(), Ok(Kind::Ram(block)), size)
     }
 
     /// A region of a real device's memory.
     pub fn ram_device(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
-        let size = block.size();
+        let size = used(&block);
         RegionBuilder::new(self, name.into(), Ok(Kind::RamDevice(block)), size)
     }
 
     /// A region of host memory that guests cannot write.
     pub fn rom(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
-        let size = block.size();
+        let size = used(&block);
         RegionBuilder::new(self, name.into(), Ok(Kind::Rom(block)), size)
     }
 
@@ -195,7 +232,7 @@ impl Memory {
         rules: AccessRules,
         callbacks: impl BindMmio + 'static,
     ) -> RegionBuilder {
-        let size = block.size();
+        let size = used(&block);
         let kind = Kind::RomDevice(block, Callbacks::new(rules, callbacks));
         RegionBuilder::new(self, name.into(), Ok(kind), size)
     }
@@ -362,6 +399,7 @@ impl Memory {
         }
         let balanced = state.depth() == level + 1;
         let mut result = if balanced { Ok(()) } else { Err(MemoryError::Unbalanced) };
+        let mut resized = Vec::new();
         work.end = level == 0;
         if commit && balanced {
             if level > 0 {
@@ -377,6 +415,7 @@ impl Memory {
                 result = sink.commit(&state.tree, state.touched(), false).map_err(MemoryError::Refused);
             }
             if result.is_ok() {
+                resized = state.settle_used();
                 state.settle();
             }
         }
@@ -384,6 +423,7 @@ impl Memory {
         state.roll_back(level);
         let end = work.end;
         drop(work);
+        resized.iter().for_each(|block| block.tell_resized());
         if end {
             self.settle();
         }

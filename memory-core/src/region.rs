@@ -242,6 +242,33 @@ impl RegionRef {
         })
     }
 
+    /// Changes how much of a resizeable block is in use, in whole pages, and the region's size with it. The block's owner
+    /// is told when the change is committed. Shrinking unmaps nothing under a guard. QEMU's name: `memory_region_ram_resize`.
+    ///
+    /// ```
+    /// use memory_core::{Memory, RamBlock, Size};
+    /// let memory = Memory::new();
+    /// let block = RamBlock::builder(0x10000u64).resizeable(0x1000u64, |used| println!("{used} bytes")).build()?;
+    /// let acpi = memory.ram("acpi", block.clone()).build()?;
+    /// acpi.resize_ram(0x1800u64)?;
+    /// assert_eq!((acpi.size()?, block.used()), (Size::from(0x2000u64), 0x2000));
+    /// assert!(acpi.resize_ram(0x20000u64).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the block cannot be resized, or not to so much, and as for [`RegionRef::set_size`].
+    pub fn resize_ram(&self, used: impl Into<Size>) -> Result<(), MemoryError> {
+        let used = used.into();
+        let block = self.look(|node| node.kind.block().filter(|block| block.is_resizeable()).cloned())?;
+        let block = block.ok_or_else(|| MemoryError::WrongKind {
+            region: self.name.clone(),
+            kind: "of a fixed size",
+            why: "cannot be resized",
+        })?;
+        self.set_size(block.rounded(used).max(u64::try_from(used.bytes()).unwrap_or(u64::MAX)))
+    }
+
     /// Changes the first byte of the target that an alias shows.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! What the writers' lock protects: the tree, and what it takes to roll a transaction back.
 
 use crate::error::MemoryError;
-use crate::host::DirtyClients;
+use crate::host::{DirtyClients, RamBlock};
 use crate::id::{OwnerId, RegionId};
 use crate::kind::Kind;
+use crate::memory::Blocks;
 use crate::node::{Flags, Node, Placement};
 use crate::sync::{Arc, AtomicBool};
 use crate::tree::{Tree, Undo};
@@ -25,11 +26,25 @@ pub(crate) struct State {
     touched: BTreeSet<RegionId>,
     /// Regions whose block may not be logged as it should be.
     relog: BTreeSet<RegionId>,
-    identifiers: HashMap<String, RegionId>,
+    blocks: Arc<Blocks>,
     owners: HashMap<OwnerId, OwnerEntry>,
 }
 
 impl State {
+    pub(crate) fn new(blocks: Arc<Blocks>) -> Self {
+        Self { blocks, ..Self::default() }
+    }
+
+    /// Notes how much of each resizeable block is in use now. Returns those of which somebody has to be told.
+    pub(crate) fn settle_used(&self) -> Vec<Arc<RamBlock>> {
+        let resized = |id: &RegionId| {
+            let node = self.tree.get(*id)?;
+            let block = node.kind.block()?;
+            block.set_used(u64::try_from(node.size.bytes()).unwrap_or(u64::MAX)).then(|| block.clone())
+        };
+        self.touched.iter().filter_map(resized).collect()
+    }
+
     /// How many levels are open.
     pub(crate) fn depth(&self) -> usize {
         self.levels.len()
@@ -100,7 +115,7 @@ impl State {
 
     pub(crate) fn insert(&mut self, node: Node) -> Result<RegionId, MemoryError> {
         if let Some(identifier) = &node.identifier
-            && self.identifiers.contains_key(identifier)
+            && self.blocks.contains_key(identifier)
         {
             return Err(MemoryError::DuplicateIdentifier(identifier.clone()));
         }
@@ -108,6 +123,7 @@ impl State {
             return Err(MemoryError::Unplugged(node.name.clone()));
         }
         let (owner, identifier) = (node.owner(), node.identifier.clone());
+        let block = node.kind.block().map(Arc::downgrade);
         let id = self.tree.insert(node);
         if !self.tree.log(id).is_empty() {
             self.relog.insert(id);
@@ -115,8 +131,8 @@ impl State {
         if let Some(owner) = owner {
             self.owners.entry(owner).or_default().regions.insert(id);
         }
-        if let Some(identifier) = identifier {
-            self.identifiers.insert(identifier, id);
+        if let Some((identifier, block)) = identifier.zip(block) {
+            self.blocks.insert(identifier, (id, block));
         }
         Ok(id)
     }
@@ -169,8 +185,8 @@ impl State {
     /// Lets others have the identifier of a region, which after its owner was unplugged may be another one's by now.
     fn free_identifier(&mut self, id: RegionId) {
         let identifier = self.tree.get(id).and_then(|node| node.identifier.clone());
-        if let Some(identifier) = identifier.filter(|taken| self.identifiers.get(taken) == Some(&id)) {
-            self.identifiers.remove(&identifier);
+        if let Some(identifier) = identifier {
+            self.blocks.remove_if(&identifier, |_, taken| taken.0 == id);
         }
     }
 

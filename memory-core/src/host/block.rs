@@ -1,31 +1,26 @@
 //! A RAM block: one stretch of host memory.
 
+use super::builder::HostMemoryError;
 use super::dirty::DirtyLog;
+use super::extent::Extent;
+use super::host_page_size;
 use super::page::{HostPage, PAGE_SIZE};
 use crate::access::Width;
 use crate::address::Size;
 use crate::sync::Arc;
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
-use vm_memory::{FileOffset, MmapRegion};
+use vm_memory::MmapRegion;
 
-/// Why host memory could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum HostMemoryError {
-    /// The size is zero or above what the host can address.
-    #[error("{0} bytes of host memory cannot be mapped")]
-    Size(Size),
-    /// The host refused the mapping.
-    #[error("cannot map {size} bytes of host memory: {reason}")]
-    Map {
-        /// Bytes asked for.
-        size: Size,
-        /// What the host said.
-        reason: MmapRegionError,
-    },
+/// What is behind a block, and goes with it.
+pub(super) enum Behind {
+    Nothing,
+    Mapping(MmapRegion),
+    /// Memory of the caller's.
+    Keeper(#[expect(dead_code, reason = "kept for its drop")] Box<dyn Any + Send + Sync>),
 }
 
 /// One stretch of host memory that backs RAM, ROM or a ROM device. QEMU's name: `RAMBlock`.
@@ -35,10 +30,13 @@ pub enum HostMemoryError {
 /// others may be seen half done by another thread, as on real buses. What lies out of bounds is refused with
 /// `None` or `false`, nothing of it is touched.
 pub struct RamBlock {
-    mapping: Option<MmapRegion>,
+    pub(super) behind: Behind,
     base: NonNull<u8>,
     len: usize,
+    /// How much of it may be written: all, or nothing.
+    writable: usize,
     size: Size,
+    pub(super) extent: Extent,
     dirty: DirtyLog,
 }
 
@@ -54,8 +52,7 @@ impl RamBlock {
     /// # Errors
     /// A size of zero or above the host's address space, or a refusal of the host.
     pub fn anonymous(size: impl Into<Size>) -> Result<Arc<Self>, HostMemoryError> {
-        let size = size.into();
-        Self::build(size, MmapRegion::new)
+        Self::builder(size).build()
     }
 
     /// Memory that is a file's content from `offset` on, shared with everybody who maps the file: what the guest
@@ -64,8 +61,7 @@ impl RamBlock {
     /// # Errors
     /// As [`RamBlock::anonymous`]; also if the file is shorter than `offset + size`.
     pub fn shared_file(file: File, offset: u64, size: impl Into<Size>) -> Result<Arc<Self>, HostMemoryError> {
-        let size = size.into();
-        Self::build(size, |len| MmapRegion::from_file(FileOffset::new(file, offset), len))
+        Self::builder(size).file(file, offset).shared(true).build()
     }
 
     /// A copy-on-write image of a file's content from `offset` on: the file is never changed.
@@ -77,38 +73,47 @@ impl RamBlock {
         offset: u64,
         size: impl Into<Size>,
     ) -> Result<Arc<Self>, HostMemoryError> {
-        let size = size.into();
-        Self::build(size, |len| {
-            MmapRegionBuilder::new(len)
-                .with_file_offset(FileOffset::new(file, offset))
-                .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
-                .with_mmap_flags(libc::MAP_PRIVATE | libc::MAP_NORESERVE)
-                .build()
-        })
+        Self::builder(size).file(file, offset).build()
     }
 
     /// A block that has a size and no memory: for maps that are looked at and never run, such as one read back
     /// from a dump. Every access is refused.
     pub fn unbacked(size: impl Into<Size>) -> Arc<Self> {
-        let (size, dirty) = (size.into(), DirtyLog::new(0));
-        Arc::new(Self { mapping: None, base: NonNull::dangling(), len: 0, size, dirty })
+        let size = size.into();
+        Arc::new(Self::assemble(Behind::Nothing, NonNull::dangling(), 0, size, false))
     }
 
-    fn build(
+    /// A block of `len` bytes at `base`, which what is behind keeps mapped.
+    pub(super) fn assemble(
+        behind: Behind,
+        base: NonNull<u8>,
+        len: usize,
         size: Size,
-        map: impl FnOnce(usize) -> Result<MmapRegion, MmapRegionError>,
-    ) -> Result<Arc<Self>, HostMemoryError> {
-        let len = usize::try_from(size.bytes())
-            .ok()
-            .filter(|len| *len > 0 && isize::try_from(*len).is_ok())
-            .ok_or(HostMemoryError::Size(size))?;
-        let mapping = map(len).map_err(|reason| HostMemoryError::Map { size, reason })?;
-        let base = NonNull::new(mapping.as_ptr()).ok_or(HostMemoryError::Size(size))?;
-        let dirty = DirtyLog::new(len as u64);
-        Ok(Arc::new(Self { mapping: Some(mapping), base, len, size, dirty }))
+        read_only: bool,
+    ) -> Self {
+        let used = u64::try_from(size.bytes()).unwrap_or(u64::MAX);
+        Self {
+            behind,
+            base,
+            len,
+            writable: if read_only { 0 } else { len },
+            size,
+            extent: Extent::new(used, host_page_size()),
+            dirty: DirtyLog::new(len as u64),
+        }
     }
 
-    /// The size in bytes.
+    /// Bytes of host memory.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing can be written through the block.
+    pub fn is_read_only(&self) -> bool {
+        self.writable < self.len
+    }
+
+    /// The size in bytes: the most that a block can have that can be resized, see [`RamBlock::used`].
     pub fn size(&self) -> Size {
         self.size
     }
@@ -121,17 +126,28 @@ impl RamBlock {
 
     /// Whether there is host memory behind the block; see [`RamBlock::unbacked`].
     pub fn is_backed(&self) -> bool {
-        self.mapping.is_some()
+        !matches!(self.behind, Behind::Nothing)
     }
 
     /// The pointer to `len` bytes at `offset`, if they lie inside.
     #[inline]
     pub(super) fn pointer(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
+        self.pointer_within(self.len, offset, len)
+    }
+
+    /// The same, if they may be written.
+    #[inline]
+    fn pointer_to_write(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
+        self.pointer_within(self.writable, offset, len)
+    }
+
+    #[inline]
+    fn pointer_within(&self, within: usize, offset: u64, len: usize) -> Option<NonNull<u8>> {
         let offset = usize::try_from(offset).ok()?;
-        if len > self.len || offset > self.len - len {
+        if len > within || offset > within - len {
             return None;
         }
-        // SAFETY: `offset + len <= self.len`, so the result stays inside the mapping (or one past its end).
+        // SAFETY: `offset + len <= within <= self.len`, so the result stays inside the mapping (or one past its end).
         Some(unsafe { self.base.add(offset) })
     }
 
@@ -163,7 +179,7 @@ impl RamBlock {
     #[inline]
     #[must_use]
     pub fn store(&self, offset: u64, width: Width, value: u64) -> bool {
-        let Some(pointer) = self.pointer(offset, width.len()) else { return false };
+        let Some(pointer) = self.pointer_to_write(offset, width.len()) else { return false };
         let pointer = pointer.as_ptr();
         if !width.aligned(pointer as u64) {
             let bytes = value.to_le_bytes();
@@ -196,7 +212,7 @@ impl RamBlock {
         current: u64,
         new: u64,
     ) -> Option<Result<u64, u64>> {
-        let pointer = self.pointer(offset, width.len())?.as_ptr();
+        let pointer = self.pointer_to_write(offset, width.len())?.as_ptr();
         if !width.aligned(pointer as u64) {
             return None;
         }
@@ -240,7 +256,7 @@ impl RamBlock {
     /// Copies `bytes` to `offset`; false if they do not fit inside.
     #[must_use]
     pub fn write(&self, offset: u64, bytes: &[u8]) -> bool {
-        let Some(pointer) = self.pointer(offset, bytes.len()) else { return false };
+        let Some(pointer) = self.pointer_to_write(offset, bytes.len()) else { return false };
         // SAFETY: as in `read`, the other way round.
         unsafe { copy::to_guest(pointer.as_ptr(), bytes) };
         self.dirty.written(offset, bytes.len() as u64);
@@ -251,7 +267,7 @@ impl RamBlock {
     #[must_use]
     pub fn fill(&self, offset: u64, len: u64, byte: u8) -> bool {
         let Ok(length) = usize::try_from(len) else { return false };
-        let Some(pointer) = self.pointer(offset, length) else { return false };
+        let Some(pointer) = self.pointer_to_write(offset, length) else { return false };
         // SAFETY: as in `write`.
         unsafe { copy::fill_guest(pointer.as_ptr(), length, byte) };
         self.dirty.written(offset, len);

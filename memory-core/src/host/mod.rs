@@ -11,12 +11,16 @@
 #![expect(unsafe_code, reason = "guest RAM is raw host memory; this module turns it into safe types")]
 
 mod block;
+mod builder;
 mod dirty;
+mod extent;
 pub mod fence;
+mod huge;
 mod page;
 mod slice;
 
-pub use block::{HostMemoryError, RamBlock};
+pub use block::RamBlock;
+pub use builder::{HostMemoryError, RamBlockBuilder};
 pub use dirty::{DirtyClients, DirtyLog, DirtySnapshot};
 pub use page::{HostPage, PAGE_SIZE};
 pub use slice::{BlockLog, LogSlice};

@@ -72,6 +72,9 @@ pub(crate) fn page(found: Found<'_>, address: u64, write: bool) -> Option<HostPa
     }
     let target = part.target();
     let direct = if write { found.writable(target) } else { found.readable(target) };
+    if write && direct?.is_read_only() {
+        return None;
+    }
     direct?;
     target.block()?.page(found.offset(part))
 }

@@ -96,9 +96,13 @@ fn behind(range: &FlatRange, part: &Part, rights: Rights) -> Option<Behind> {
     let read_only = range.flags().contains(RangeFlags::READ_ONLY);
     match (part.target().backing(), rights) {
         (Backing::Iommu(_), Rights::Read | Rights::Write) => Some(Behind::Iommu),
-        (Backing::Ram(_), Rights::Write) => (!read_only).then_some(Behind::Memory),
-        (Backing::Ram(_) | Backing::Rom(_), Rights::Read | Rights::Loader) => Some(Behind::Memory),
-        (Backing::RomDevice(..), Rights::Loader) => Some(Behind::Memory),
+        (Backing::Ram(block), Rights::Write) => {
+            (!read_only && !block.is_read_only()).then_some(Behind::Memory)
+        }
+        (Backing::Ram(_) | Backing::Rom(_), Rights::Read) => Some(Behind::Memory),
+        (Backing::Ram(block) | Backing::Rom(block) | Backing::RomDevice(block, _), Rights::Loader) => {
+            (!block.is_read_only()).then_some(Behind::Memory)
+        }
         // reads of a ROM device are memory in ROMD mode only, and a mode is no promise; a real device's memory is not lent
         _ => None,
     }
