@@ -2,7 +2,8 @@
 
 use crate::host::RamBlock;
 use crate::id::RegionId;
-use crate::mmio::{BindIommu, BindMmio};
+use crate::iommu::BindIommu;
+use crate::mmio::BindMmio;
 use crate::rules::AccessRules;
 use crate::sync::Arc;
 use std::fmt;

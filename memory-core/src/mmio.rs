@@ -1,9 +1,7 @@
 //! Callbacks of MMIO regions, ROM devices and IOMMUs, and how regions are bound to devices.
 
 use crate::access::{BusFault, TxAttrs, Width};
-use crate::id::SpaceId;
 use crate::sync::{Arc, Weak};
-use bitflags::bitflags;
 
 /// The callbacks of a block of registers.
 ///
@@ -108,50 +106,5 @@ where
     fn bind(&self) -> Option<Arc<dyn Mmio>> {
         let device = self.device.upgrade()?;
         Some(Arc::new(Bound { device, read: self.read, write: self.write }))
-    }
-}
-
-bitflags! {
-    /// What an IOMMU lets an initiator do with a page.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub struct Permissions: u8 {
-        /// May be read.
-        const READ = 1;
-        /// May be written.
-        const WRITE = 2;
-    }
-}
-
-/// What an IOMMU says of one address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct IommuEntry {
-    /// The address space in which the access goes on.
-    pub space: SpaceId,
-    /// The address there.
-    pub translated: u64,
-    /// The bits of the address that translation leaves alone: the page's size less one.
-    pub mask: u64,
-    /// What is allowed.
-    pub permissions: Permissions,
-}
-
-/// Translates addresses: the callback of an IOMMU region.
-pub trait Iommu: Send + Sync {
-    /// The entry for the page that holds `address` bytes from the region's start, for an access that wants
-    /// `access`; `None` if nothing is mapped there.
-    ///
-    /// Called from any thread with none of our locks held.
-    fn translate(&self, address: u64, access: Permissions, attrs: TxAttrs) -> Option<IommuEntry>;
-}
-
-/// Where an IOMMU region finds its callback when it is rendered; see [`BindMmio`].
-pub trait BindIommu: Send + Sync {
-    /// The callback with a strong reference to the device, or `None` if the device is gone.
-    fn bind(&self) -> Option<Arc<dyn Iommu>>;
-}
-
-impl<T: Iommu + 'static> BindIommu for Weak<T> {
-    fn bind(&self) -> Option<Arc<dyn Iommu>> {
-        self.upgrade().map(|device| device as Arc<dyn Iommu>)
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::host::RamBlock;
 use crate::id::{OwnerId, RegionId};
+use crate::iommu::Iommu;
 use crate::kind::Kind;
-use crate::mmio::{Iommu, Mmio};
+use crate::mmio::Mmio;
 use crate::node::Node;
 use crate::rules::AccessRules;
 use crate::sync::{Arc, AtomicBool, Ordering};

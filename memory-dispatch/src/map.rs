@@ -1,6 +1,6 @@
 //! Guest memory as the host's: mapped where it can be, bounced where it cannot.
 
-use crate::access::{Found, direct, is_memory};
+use crate::access::{Access, Found, direct, is_memory};
 use crate::section::Pin;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, MutexGuard, PoisonError};
@@ -74,6 +74,8 @@ pub struct MapGuard {
     direction: Direction,
     attrs: TxAttrs,
     generation: u64,
+    /// How often IOMMUs had invalidated something when one led here.
+    invalidations: Option<u64>,
     memory: Memory,
 }
 
@@ -94,9 +96,11 @@ impl MapGuard {
         matches!(self.memory, Memory::Direct { .. })
     }
 
-    /// Whether the map has changed since.
+    /// Whether the map has changed since, or an IOMMU that led here may have.
     pub fn is_stale(&self) -> bool {
+        let invalidations = self.space.system().iotlb().invalidations();
         self.space.generation() != self.generation
+            || self.invalidations.is_some_and(|before| before != invalidations)
     }
 
     /// Copies mapped bytes from `offset` on; false if they are not all mapped.
@@ -205,7 +209,7 @@ fn direct_len(view: &View, found: &FlatRange, address: u64, len: usize, directio
 
 impl AddressSpace {
     /// Maps up to `len` bytes at `address` for the host. Memory is mapped directly, as far as it is one stretch of host
-    /// memory; registers and translated addresses are bounced, up to [`BOUNCE_BUDGET`] bytes for all such mappings of the
+    /// memory, and behind an IOMMU to the end of the page; registers are bounced, up to [`BOUNCE_BUDGET`] bytes for all such mappings of the
     /// space together, and read at once if the direction is to read.
     ///
     /// ```
@@ -235,8 +239,10 @@ impl AddressSpace {
     ) -> Result<MapGuard, MapError> {
         enum Plan {
             Direct(Pin, u64, usize),
+            Behind(usize),
             Bounce(usize),
         }
+        let invalidations = self.system().iotlb().invalidations();
         let (generation, plan) = self.with_view(|view| -> Result<_, MapError> {
             let found = Found::at(view, address).filter(|_| len > 0).ok_or(BusFault::DECODE)?;
             let range = found.range;
@@ -255,18 +261,38 @@ impl AddressSpace {
             let plan = if let Some((part, offset)) = direct(&found, direction) {
                 let len = direct_len(view, range, address, len, direction);
                 Plan::Direct(Pin::new(part.target(), self.system()), offset, len)
+            } else if matches!(part.target().backing(), Backing::Iommu(_)) {
+                let most = usize::try_from(rest).map_or(len, |rest| rest.saturating_add(1).min(len));
+                Plan::Behind(most)
             } else {
                 Plan::Bounce(usize::try_from(rest).map_or(len, |rest| rest.saturating_add(1).min(len)))
             };
             Ok((view.generation(), plan))
         })?;
+        let (plan, invalidations) = match plan {
+            // an IOMMU is a device: it is asked with the view let go of
+            Plan::Behind(most) => {
+                let view = self.look();
+                let lent = Access::new(self, &view, attrs).lend(address, most, direction)?;
+                let plan = match lent {
+                    Some((target, offset, len)) => {
+                        let plan = Plan::Direct(Pin::new(&target, self.system()), offset, len);
+                        drop(target);
+                        plan
+                    }
+                    None => Plan::Bounce(most),
+                };
+                (plan, Some(invalidations))
+            }
+            plan => (plan, None),
+        };
         let guard = |memory, len| {
             let space = self.clone();
-            MapGuard { space, address, len, direction, attrs, generation, memory }
+            MapGuard { space, address, len, direction, attrs, generation, invalidations, memory }
         };
         match plan {
             Plan::Direct(pin, offset, len) => Ok(guard(Memory::Direct { pin, offset }, len)),
-            Plan::Bounce(wanted) => {
+            Plan::Bounce(wanted) | Plan::Behind(wanted) => {
                 let len = self.take_bounce(wanted).ok_or(MapError::Busy)?;
                 // from here on the guard gives the buffer back, whatever happens
                 let mut guard = guard(Memory::Bounced(vec![0; len]), len);

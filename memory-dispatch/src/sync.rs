@@ -8,4 +8,4 @@ pub(crate) use std::sync::{
     Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
 };
-pub(crate) use std::thread_local;
+pub(crate) use std::{thread, thread_local};

@@ -3,6 +3,7 @@
 use crate::chain;
 use crate::coalesced::Coalesced;
 use crate::entry::Door;
+use crate::iommu::{Iotlb, Notifiers};
 use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
 use crate::removal::Waiters;
@@ -37,6 +38,8 @@ pub(crate) struct SystemInner {
     me: Weak<SystemInner>,
     listeners: Listeners,
     coalesced: Coalesced,
+    iotlb: Iotlb,
+    notifiers: Notifiers,
     /// The clients that listeners were told want to know of writes to all memory. Changed with the writers' lock held.
     told_global: AtomicU8,
     /// Views of spaces that are gone, of which listeners have yet to be told. Held for an instant.
@@ -66,6 +69,8 @@ impl MemorySystem {
             me: me.clone(),
             listeners: Listeners::default(),
             coalesced: Coalesced::default(),
+            iotlb: Iotlb::default(),
+            notifiers: Notifiers::default(),
             told_global: AtomicU8::new(0),
             departed: Mutex::default(),
             reclaim: Reclaim::default(),
@@ -151,6 +156,14 @@ impl SystemInner {
 
     pub(crate) fn listeners(&self) -> &Listeners {
         &self.listeners
+    }
+
+    pub(crate) fn iotlb(&self) -> &Iotlb {
+        &self.iotlb
+    }
+
+    pub(crate) fn notifiers(&self) -> &Notifiers {
+        &self.notifiers
     }
 
     pub(crate) fn coalesced(&self) -> &Coalesced {
@@ -396,6 +409,7 @@ impl CommitSink for SystemInner {
         // a thread without a handle that is on an old view and sees no change of the map yet has left it for `settle` to
         // find; see `removal`
         fence::heavy();
+        self.iotlb.clear();
         if let Some((_, door)) = self.doors.remove(&owner) {
             door.close();
             self.waiters.wake();

@@ -1,11 +1,12 @@
 //! Translation: where an access goes on behind an IOMMU.
 
 use super::Access;
-use super::found::Found;
+use super::found::{Found, direct};
 use crate::chain;
+use crate::map::Direction;
 use crate::space::AddressSpace;
 use crate::sync::Arc;
-use memory_core::{Backing, BusFault, Permissions};
+use memory_core::{Backing, BusFault, Permissions, Target};
 use memory_flatview::Part;
 
 /// The most IOMMUs that one access may be translated by.
@@ -24,10 +25,11 @@ impl Access<'_> {
             return Err(BusFault::ACCESS);
         }
         let offset = found.offset(part);
-        let entry = {
-            let _link = chain::enter(part.target().guard(), false)?;
-            iommu.translate(offset, access, self.attrs).ok_or(BusFault::ACCESS)?
-        };
+        let target = part.target();
+        let entry =
+            self.space.system().ask_iommu((target, &**iommu), (offset, access, self.attrs), || {
+                chain::enter(target.guard(), false)
+            })?;
         let refused = found.is_read_only() && access.contains(Permissions::WRITE);
         if refused || !entry.permissions.contains(access) {
             return Err(BusFault::ACCESS);
@@ -38,6 +40,37 @@ impl Access<'_> {
             rest: (entry.mask - (offset & entry.mask)).min(found.rest()),
             translations: self.translations + 1,
         })
+    }
+}
+
+/// Memory that may be lent: who has it, the offset in its block, the bytes.
+pub(crate) type Lent = (Arc<Target>, u64, usize);
+
+impl Access<'_> {
+    /// The memory behind an IOMMU at `address`, up to `len` bytes but no more than the page has; `None` if it is none
+    /// that is lent.
+    pub(crate) fn lend(
+        &self,
+        address: u64,
+        len: usize,
+        direction: Direction,
+    ) -> Result<Option<Lent>, BusFault> {
+        let found = Found::at(self.view, address).ok_or(BusFault::DECODE)?;
+        let (part, permission) = match direction {
+            Direction::Read => (found.range.read(), Permissions::READ),
+            Direction::Write => (found.range.write(), Permissions::WRITE),
+        };
+        let part = part.ok_or(BusFault::DECODE)?;
+        let most = |rest: u64| usize::try_from(rest).map_or(len, |rest| rest.saturating_add(1).min(len));
+        if matches!(part.target().backing(), Backing::Iommu(_)) {
+            let onward = self.translate(&found, part, permission)?;
+            return onward.run(self, |access| access.lend(onward.address, most(onward.rest), direction));
+        }
+        if direction == Direction::Write && matches!(part.target().backing(), Backing::Rom(_)) {
+            return Err(BusFault::DECODE);
+        }
+        let lent = direct(&found, direction);
+        Ok(lent.map(|(part, offset)| (part.target().clone(), offset, most(found.rest()))))
     }
 }
 

@@ -131,8 +131,9 @@ impl DmaMemory {
         }
         let offset = piece.offset_of(address);
         let space = self.space.upgrade()?;
-        let _link = space.system().enter_pinned(target, EntryKind::Translation, false).ok()?;
-        let entry = iommu.translate(offset, access, self.attrs)?;
+        let enter = || space.system().enter_pinned(target, EntryKind::Translation, false);
+        let asked = (offset, access, self.attrs);
+        let entry = space.system().ask_iommu((target, &**iommu), asked, enter).ok()?;
         let onward = (entry.translated & !entry.mask) | (offset & entry.mask);
         entry.permissions.contains(access).then(|| (entry.space, onward, entry.mask - (offset & entry.mask)))
     }

@@ -15,6 +15,7 @@ mod dirty;
 mod guest_memory;
 mod intercept;
 mod iommu;
+mod iotlb;
 mod lifetime;
 mod listener;
 mod locked;

@@ -1,0 +1,346 @@
+//! IOMMUs that announce what they change: entries that are kept, and notifiers.
+
+use crate::board::{ATTRS, Board, Door};
+use memory_core::{
+    AddrRange, BusFault, Iommu, IommuEntry, IommuEvents, Permissions, RamBlock, Region, ReplayVisitor,
+    SpaceId, TxAttrs, Width,
+};
+use memory_dispatch::{
+    AddressSpace, Direction, IOTLB_ENTRIES, IommuError, IommuNotice, IommuPort, SpaceConfig,
+};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+const BOTH: Permissions = Permissions::READ.union(Permissions::WRITE);
+const ALL: IommuEvents = IommuEvents::all();
+
+/// Two translations, secure and not, of a map from pages to pages that announces what it changes.
+#[derive(Default)]
+struct Unit {
+    pages: [Mutex<BTreeMap<u64, IommuEntry>>; 2],
+    asked: AtomicUsize,
+    wanted: Mutex<Vec<(usize, IommuEvents)>>,
+    refuses: AtomicBool,
+    port: OnceLock<IommuPort>,
+}
+
+impl Iommu for Unit {
+    fn translate(&self, address: u64, _: Permissions, attrs: TxAttrs) -> Option<IommuEntry> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let pages = self.pages[self.index_of(attrs)].lock().unwrap();
+        let (start, entry) = pages.range(..=address).next_back()?;
+        (address - start <= entry.mask).then_some(*entry)
+    }
+
+    fn indexes(&self) -> usize {
+        2
+    }
+
+    fn index_of(&self, attrs: TxAttrs) -> usize {
+        usize::from(attrs.flags.contains(memory_core::TxFlags::SECURE))
+    }
+
+    fn announces(&self) -> bool {
+        true
+    }
+
+    fn replay(&self, index: usize, range: AddrRange, visit: ReplayVisitor<'_>) -> bool {
+        for (start, entry) in self.pages[index].lock().unwrap().clone() {
+            let page = AddrRange::new(start, start + entry.mask).unwrap();
+            if page.overlaps(range) {
+                visit(page, entry);
+            }
+        }
+        true
+    }
+
+    fn events_wanted(&self, index: usize, events: IommuEvents) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err("no caching mode".into());
+        }
+        self.wanted.lock().unwrap().push((index, events));
+        Ok(())
+    }
+}
+
+impl Unit {
+    fn map(&self, index: usize, at: u64, space: SpaceId, translated: u64, mask: u64) {
+        let entry = IommuEntry { space, translated, mask, permissions: BOTH };
+        self.pages[index].lock().unwrap().insert(at, entry);
+        let range = AddrRange::new(at, at + mask).unwrap();
+        self.port.get().unwrap().map(index, range, entry);
+    }
+
+    fn unmap(&self, index: usize, at: u64) {
+        let entry = self.pages[index].lock().unwrap().remove(&at).unwrap();
+        self.port.get().unwrap().unmap(index, AddrRange::new(at, at + entry.mask).unwrap());
+    }
+}
+
+/// RAM at 0, each page full of its number, and a space that an IOMMU is the root of.
+struct Bench {
+    board: Board,
+    unit: Arc<Unit>,
+    region: Region,
+    dma: Arc<AddressSpace>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut board = Board::new(Door::Space, SpaceConfig::default());
+        let block = RamBlock::anonymous(0x10_0000u64).unwrap();
+        (0..0x100).for_each(|page| assert!(block.fill(page << 12, 0x1000, page as u8)));
+        let ram = board.memory().ram("ram", block).build().unwrap();
+        board.map(0, ram);
+        let unit = Arc::<Unit>::default();
+        let weak = Arc::downgrade(&unit);
+        let region = board.memory().iommu("iommu", memory_core::Size::FULL, weak).build().unwrap();
+        let dma = board.system.address_space("dma", &region, SpaceConfig::default()).unwrap();
+        unit.port.set(board.system.iommu_port(&region)).unwrap();
+        Self { board, unit, region, dma }
+    }
+
+    fn map(&self, index: usize, at: u64, translated: u64, mask: u64) {
+        self.unit.map(index, at, self.board.space.id(), translated, mask);
+    }
+
+    fn load(&self, address: u64, attrs: TxAttrs) -> Result<u64, BusFault> {
+        self.dma.load(address, Width::W1, attrs)
+    }
+
+    fn asked(&self) -> usize {
+        self.unit.asked.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn range(start: u64, last: u64) -> AddrRange {
+    AddrRange::new(start, last).unwrap()
+}
+
+fn secure() -> TxAttrs {
+    TxAttrs { flags: memory_core::TxFlags::SECURE, ..ATTRS }
+}
+
+#[test]
+fn translations_are_kept_by_index_until_they_are_taken_back() {
+    let bench = Bench::new();
+    bench.map(0, 0x1000, 0x5000, 0xfff);
+    bench.map(1, 0x1000, 0x6000, 0xfff);
+    for _ in 0..3 {
+        assert_eq!((bench.load(0x1010, ATTRS), bench.load(0x1020, secure())), (Ok(5), Ok(6)));
+    }
+    assert_eq!(bench.asked(), 2);
+    let stats = bench.board.system.iotlb_stats();
+    assert_eq!((stats.hits, stats.misses, stats.entries), (4, 2, 2));
+    bench.unit.unmap(0, 0x1000);
+    assert_eq!((bench.load(0x1010, ATTRS), bench.load(0x1020, secure())), (Err(BusFault::ACCESS), Ok(6)));
+    bench.map(0, 0x1000, 0x7000, 0xfff);
+    assert_eq!(bench.load(0x1010, ATTRS), Ok(7));
+}
+
+#[test]
+fn a_large_page_is_forgotten_whole_and_the_iotlb_is_bounded() {
+    let bench = Bench::new();
+    bench.map(0, 0, 0, 0xf_ffff);
+    for page in 0..0x100 {
+        assert_eq!(bench.load(page << 12, ATTRS), Ok(page));
+    }
+    assert_eq!(bench.board.system.iotlb_stats().entries, 0x100);
+    bench.unit.unmap(0, 0);
+    assert_eq!(bench.board.system.iotlb_stats().entries, 0);
+    for page in 0..2 * IOTLB_ENTRIES as u64 {
+        bench.map(0, page << 12, page << 12 & 0xf_ffff, 0xfff);
+        assert_eq!(bench.load(page << 12, ATTRS), Ok(page & 0xff));
+        assert!(bench.board.system.iotlb_stats().entries <= IOTLB_ENTRIES);
+    }
+}
+
+#[test]
+fn an_entry_that_only_reads_does_not_answer_a_write() {
+    let bench = Bench::new();
+    let space = bench.board.space.id();
+    let read = IommuEntry { space, translated: 0x5000, mask: 0xfff, permissions: Permissions::READ };
+    bench.unit.pages[0].lock().unwrap().insert(0x1000, read);
+    assert_eq!(bench.load(0x1000, ATTRS), Ok(5));
+    assert_eq!(bench.dma.store(0x1000, Width::W1, 9, ATTRS), Err(BusFault::ACCESS));
+    // more is allowed, which needs no announcement
+    bench.map(0, 0x1000, 0x5000, 0xfff);
+    assert_eq!(bench.dma.store(0x1000, Width::W1, 9, ATTRS), Ok(()));
+}
+
+#[test]
+fn entries_into_a_space_that_is_gone_are_faults() {
+    let bench = Bench::new();
+    let root = bench.board.memory().container("root", 0x1000u64).build().unwrap();
+    let other = bench.board.system.address_space("other", &root, SpaceConfig::default()).unwrap();
+    let ram = bench.board.memory().ram("other", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+    root.map(0, &ram).unwrap();
+    bench.unit.map(0, 0, other.id(), 0, 0xfff);
+    assert_eq!(bench.load(0, ATTRS), Ok(0));
+    drop(other);
+    assert_eq!(bench.load(0, ATTRS), Err(BusFault::DECODE));
+}
+
+#[test]
+fn after_an_invalidation_no_thread_gets_the_old_page() {
+    let bench = Bench::new();
+    // every page of an epoch leads to the page of that number
+    let announced = AtomicU64::new(1);
+    bench.map(0, 0, 0x1000, 0xfff);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let least = announced.load(Ordering::SeqCst);
+                        // between its unmapping and its mapping the page is nowhere
+                        if let Ok(page) = bench.load(0x10, ATTRS) {
+                            assert!(page >= least, "{page} after {least} was announced");
+                        }
+                    }
+                })
+            })
+            .collect();
+        for epoch in 2..0x100 {
+            bench.unit.unmap(0, 0);
+            bench.map(0, 0, epoch << 12, 0xfff);
+            announced.store(epoch, Ordering::SeqCst);
+            std::thread::yield_now();
+        }
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+    assert_eq!(bench.load(0x10, ATTRS), Ok(0xff));
+}
+
+/// Everything that a notifier was told.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<IommuNotice>>>);
+
+impl Heard {
+    fn take(&self) -> Vec<(IommuEvents, u64, u64, Option<u64>)> {
+        let notices = std::mem::take(&mut *self.0.lock().unwrap());
+        let short = |notice: IommuNotice| {
+            let translated = notice.entry.map(|entry| entry.translated);
+            (notice.event, notice.range.start(), notice.range.last(), translated)
+        };
+        notices.into_iter().map(short).collect()
+    }
+
+    fn ear(&self) -> impl Fn(&IommuNotice) + Send + Sync + 'static {
+        let heard = self.0.clone();
+        move |notice| heard.lock().unwrap().push(*notice)
+    }
+}
+
+#[test]
+fn notifiers_hear_their_index_and_events_cut_to_their_range() {
+    let (bench, heard) = (Bench::new(), Heard::default());
+    let (map, unmap) = (IommuEvents::MAP, IommuEvents::UNMAP);
+    let system = &bench.board.system;
+    let guard = system
+        .notify_iommu(&bench.region, (0, range(0x1800, 0x47ff)), (map | unmap, false), heard.ear())
+        .unwrap();
+    bench.map(0, 0x0000, 0x5000, 0xfff);
+    bench.map(1, 0x2000, 0x5000, 0xfff);
+    assert!(heard.take().is_empty(), "elsewhere, and another translation");
+    bench.map(0, 0x1000, 0x5000, 0xfff);
+    bench.map(0, 0x4000, 0x8000, 0xfff);
+    assert_eq!(heard.take(), [(map, 0x1800, 0x1fff, Some(0x5800)), (map, 0x4000, 0x47ff, Some(0x8000))]);
+    bench.unit.unmap(0, 0x4000);
+    assert_eq!(heard.take(), [(unmap, 0x4000, 0x47ff, None)], "and not the unmap for devices' own IOTLBs");
+    drop(guard);
+    bench.unit.unmap(0, 0x1000);
+    assert!(heard.take().is_empty());
+}
+
+#[test]
+fn notifier_ranges_that_straddle_pages_and_the_top_hear_just_their_part() {
+    let (bench, heard) = (Bench::new(), Heard::default());
+    let unmap = IommuEvents::UNMAP;
+    let top = range(u64::MAX - 0x7ff, u64::MAX);
+    let middle = range(0x1_0800, 0x2_07ff);
+    let guards = [top, middle].map(|range| {
+        bench.board.system.notify_iommu(&bench.region, (0, range), (unmap, false), heard.ear()).unwrap()
+    });
+    let port = bench.unit.port.get().unwrap();
+    port.unmap(0, AddrRange::ALL);
+    assert_eq!(heard.take(), [(unmap, top.start(), u64::MAX, None), (unmap, 0x1_0800, 0x2_07ff, None)]);
+    port.unmap(0, range(u64::MAX - 0xfff, u64::MAX));
+    port.unmap(0, range(0x1_0000, 0x1_ffff));
+    port.unmap(0, range(0x2_0000, 0x2_ffff));
+    let parts = [(top.start(), u64::MAX), (0x1_0800, 0x1_ffff), (0x2_0000, 0x2_07ff)];
+    assert_eq!(heard.take(), parts.map(|(start, last)| (unmap, start, last, None)));
+    port.unmap(0, range(0x3_0000, 0x3_ffff));
+    assert!(heard.take().is_empty());
+    drop(guards);
+}
+
+#[test]
+fn registering_replays_what_is_mapped_and_no_more() {
+    let (bench, heard) = (Bench::new(), Heard::default());
+    for page in [1u64, 5, 9] {
+        bench.map(0, page << 40, page << 12, 0xfff);
+    }
+    let everything = (0, AddrRange::ALL);
+    let guard = bench.board.system.notify_iommu(&bench.region, everything, (ALL, true), heard.ear()).unwrap();
+    let starts: Vec<_> =
+        heard.take().into_iter().map(|(_, start, _, translated)| (start >> 40, translated)).collect();
+    assert_eq!(starts, [(1, Some(0x1000)), (5, Some(0x5000)), (9, Some(0x9000))]);
+    assert_eq!(bench.asked(), 0, "no page was tried");
+    drop(guard);
+    assert_eq!(*bench.unit.wanted.lock().unwrap(), [(0, ALL), (0, IommuEvents::empty())]);
+}
+
+#[test]
+fn what_an_iommu_cannot_do_is_refused() {
+    let bench = Bench::new();
+    let system = &bench.board.system;
+    let listen = |index| system.notify_iommu(&bench.region, (index, AddrRange::ALL), (ALL, false), |_| ());
+    assert!(matches!(listen(2), Err(IommuError::NoIndex { index: 2, .. })));
+    bench.unit.refuses.store(true, Ordering::SeqCst);
+    let refused = listen(0).err().unwrap().to_string();
+    assert_eq!(refused, "IOMMU `iommu` refused: no caching mode");
+    let root = bench.board.root.by_ref();
+    let none = system.notify_iommu(root, (0, AddrRange::ALL), (ALL, false), |_| ());
+    assert!(matches!(none, Err(IommuError::NoIommu(_))));
+}
+
+#[test]
+fn a_notifier_may_end_itself_and_is_not_called_after_its_end() {
+    let bench = Bench::new();
+    let slot: Arc<Mutex<Option<memory_dispatch::IommuNotifierGuard>>> = Arc::default();
+    let (own, calls) = (slot.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = calls.clone();
+    let tell = move |_: &IommuNotice| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let guard = own.lock().unwrap().take();
+        drop(guard);
+    };
+    let guard = bench
+        .board
+        .system
+        .notify_iommu(&bench.region, (0, AddrRange::ALL), (IommuEvents::MAP, false), tell)
+        .unwrap();
+    *slot.lock().unwrap() = Some(guard);
+    bench.map(0, 0, 0, 0xfff);
+    bench.map(0, 0x1000, 0, 0xfff);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn memory_behind_an_iommu_is_mapped_itself_to_the_end_of_its_page() {
+    let bench = Bench::new();
+    bench.map(0, 0x1000, 0x5000, 0xfff);
+    bench.map(0, 0x2000, 0x6000, 0xfff);
+    let mut guard = bench.dma.map(0x1800, 0x1000, Direction::Write, ATTRS).unwrap();
+    assert_eq!((guard.is_direct(), guard.len(), guard.is_stale()), (true, 0x800, false));
+    assert!(guard.write(0, &[0xaa]));
+    assert_eq!(bench.board.space.load(0x5800, Width::W1, ATTRS), Ok(0xaa), "at once");
+    bench.unit.unmap(0, 0x1000);
+    assert!(guard.is_stale() && guard.write(1, &[0xbb]), "it keeps its rights");
+    guard.unmap(2).unwrap();
+    let fault = bench.dma.map(0x1800, 1, Direction::Read, ATTRS).err().unwrap();
+    assert_eq!(fault, BusFault::ACCESS.into());
+}
