@@ -35,6 +35,7 @@ pub mod goldfish_rtc;
 pub mod pc_memory_controller;
 pub mod plic;
 pub mod sifive_test;
+pub mod test_iommu;
 pub mod uart16550;
 pub mod virtio;
 

@@ -38,6 +38,8 @@ pub struct Surroundings<'a> {
     pub host: &'a Host,
     /// Where the device's DMA goes.
     pub dma: &'a Arc<AddressSpace>,
+    /// The requester id that its DMA carries.
+    pub requester: u16,
     /// Regions by the names of the machine file: declared ones, and `DEVICE.REGION` of the devices before.
     pub region: &'a dyn Fn(&str) -> Option<RegionRef>,
 }
@@ -226,7 +228,12 @@ impl<'a> Realize<'a> {
 
     /// The device's port for DMA.
     pub fn dma(&self) -> DmaPort {
-        DmaPort::new(self.around.dma, TxAttrs::default())
+        DmaPort::new(self.around.dma, self.dma_attrs())
+    }
+
+    /// What the device's DMA carries.
+    pub fn dma_attrs(&self) -> TxAttrs {
+        TxAttrs::requester(self.around.requester)
     }
 
     /// Where the device's DMA goes, for [`Locked`](memory_dispatch::Locked). Keep no strong reference to it.

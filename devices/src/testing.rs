@@ -85,7 +85,7 @@ impl Board {
         let weak: Weak<D> = Arc::downgrade(&device);
         let owner = self.memory().owner("/machine/device", weak);
         let region = |name: &str| self.regions.get(name).cloned();
-        let around = Surroundings { host: &self.host, dma: &self.space, region: &region };
+        let around = Surroundings { host: &self.host, dma: &self.space, requester: 0, region: &region };
         let mut ctx = Realize::new(self.memory(), owner.clone(), around);
         device.clone().realize(&mut ctx)?;
         let (exports, outputs, inputs) = ctx.finish();

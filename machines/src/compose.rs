@@ -31,11 +31,12 @@ impl Machine {
             Build { spec: &spec, system: MemorySystem::new(), regions: Vec::new(), devices: Vec::new() };
         build.declare_backed()?;
         build.declare_aliases()?;
-        let mut spaces = build.make_spaces(|root| matches!(root, Name::Declared(_)))?;
-        build.make_devices(&host, &spaces)?;
+        let mut spaces = build.make_spaces(|space| matches!(space.root, Name::Declared(_)))?;
+        build.make_devices(&host, &mut spaces)?;
         build.declare_aliases()?;
         build.check_aliases()?;
-        spaces.extend(build.make_spaces(|root| matches!(root, Name::Exported { .. }))?);
+        let left = build.make_spaces(|said| spaces.iter().all(|space| space.name() != said.name))?;
+        spaces.extend(left);
         let order = |space: &Arc<AddressSpace>| spec.spaces.iter().position(|said| said.name == space.name());
         spaces.sort_by_key(order);
         build.map_all()?;
@@ -155,7 +156,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn make_spaces(&self, wanted: impl Fn(&Name) -> bool) -> Result<Vec<Arc<AddressSpace>>, FileError> {
+    fn make_spaces(&self, wanted: impl Fn(&SpaceSpec) -> bool) -> Result<Vec<Arc<AddressSpace>>, FileError> {
         let make = |said: &SpaceSpec| {
             let root = self.resolve(&said.root, &said.origin, "root")?;
             let config = SpaceConfig {
@@ -171,13 +172,17 @@ impl Build<'_> {
             let space = self.system.address_space(said.name.as_str(), &root, config);
             space.map_err(|error| said.origin.error("", error.to_string()))
         };
-        self.spec.spaces.iter().filter(|said| wanted(&said.root)).map(make).collect()
+        self.spec.spaces.iter().filter(|said| wanted(said)).map(make).collect()
     }
 
-    fn make_devices(&mut self, host: &Host, spaces: &[Arc<AddressSpace>]) -> Result<(), FileError> {
+    /// Makes the devices, and after each the spaces that show what it exports: later devices may do DMA there.
+    fn make_devices(&mut self, host: &Host, spaces: &mut Vec<Arc<AddressSpace>>) -> Result<(), FileError> {
         for said in &self.spec.devices {
             let plugged = self.parts().make_device(said, host, dma_space(self.spec, said, spaces)?)?;
             self.devices.push(plugged);
+            let of_device =
+                |name: &Name| matches!(name, Name::Exported { device, .. } if *device == said.name);
+            spaces.extend(self.make_spaces(|space| of_device(&space.root))?);
         }
         Ok(())
     }

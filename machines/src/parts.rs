@@ -66,7 +66,7 @@ impl Parts<'_> {
             });
             self.find(&Name::Declared(name.to_owned())).or_else(|| self.find(&exported?))
         };
-        let around = Surroundings { host, dma, region: &region };
+        let around = Surroundings { host, dma, requester: said.requester, region: &region };
         let mut realize = Realize::new(memory, owner.clone(), around);
         // the guard first: should the device fail half-way, it goes as an unplugged one does
         let plug = memory.plug(&owner, device.clone());
@@ -134,6 +134,13 @@ pub(crate) fn dma_space<'a>(
     said: &DeviceSpec,
     spaces: &'a [Arc<AddressSpace>],
 ) -> Result<&'a Arc<AddressSpace>, FileError> {
+    if let Some(name) = &said.dma {
+        let found = spaces.iter().find(|space| space.name() == name);
+        return found.ok_or_else(|| {
+            let message = format!("address space `{name}` shows a device that comes after this one");
+            said.origin.error("dma", message)
+        });
+    }
     let first = spec.spaces.first();
     let found = first.and_then(|first| spaces.iter().find(|space| space.name() == first.name));
     found.ok_or_else(|| {

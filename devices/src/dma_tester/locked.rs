@@ -96,7 +96,7 @@ impl LockedDevice for Engine {
 impl Device for LockedDmaTester {
     fn realize(self: Arc<Self>, ctx: &mut Realize<'_>) -> Result<(), DeviceError> {
         let registers = self.state.initial().masked();
-        let engine = Arc::new(Locked::new(Engine { registers }, ctx.dma_space(), TxAttrs::default()));
+        let engine = Arc::new(Locked::new(Engine { registers }, ctx.dma_space(), ctx.dma_attrs()));
         let callbacks = Arc::downgrade(&engine);
         let regs = ctx.memory().mmio("regs", registers::SIZE, super::rules(), callbacks);
         let regs = regs.owner(ctx.owner()).build()?;

@@ -20,7 +20,7 @@ use super::number::parse_number;
 use super::{DeviceSpec, Entry, FileError, Kind, Place, Problem, Table, Value};
 
 /// The keys of a `[[device]]` that are not the device's own.
-const RESERVED: [&str; 5] = ["type", "name", "at", "map", "wire"];
+const RESERVED: [&str; 7] = ["type", "name", "at", "map", "dma", "requester", "wire"];
 
 impl DeviceSpec {
     /// Builds the device: `T` is `Box<dyn Trait>` of an internally tagged trait, or any other type that takes

@@ -171,8 +171,13 @@ impl Reader<'_> {
             Some(wires) => self.wires(section.origin.path_of("wire"), wires)?,
             None => Vec::new(),
         };
+        let dma = section.text("dma")?;
+        if let Some(space) = dma.as_ref().filter(|space| !self.scope.spaces.contains(space)) {
+            return Err(section.origin.problem("dma", self.scope.spaces.unknown("address space", space)));
+        }
+        let requester = section.integer("requester", 0, u16::MAX)?.unwrap_or(0);
         let origin = section.origin.clone();
-        Ok(DeviceSpec { type_name, name, maps, wires, properties: section.rest(), origin })
+        Ok(DeviceSpec { type_name, name, maps, dma, requester, wires, properties: section.rest(), origin })
     }
 
     /// `map`, as an array or a single table, or its short form `at`.

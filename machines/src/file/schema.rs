@@ -182,6 +182,10 @@ pub struct DeviceSpec {
     pub name: String,
     /// Where its regions are mapped.
     pub maps: Vec<MapSpec>,
+    /// The address space that its DMA goes to, instead of the first one: one behind an IOMMU, for example.
+    pub dma: Option<String>,
+    /// The requester id that its DMA carries.
+    pub requester: u16,
     /// Where its outputs lead.
     pub wires: Vec<WireSpec>,
     /// The device's own properties and state; [`deserialize_properties`](Self::deserialize_properties) reads

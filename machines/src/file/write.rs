@@ -167,6 +167,12 @@ fn device(spec: &DeviceSpec, first_root: Option<&RegionRef>) -> Value {
         [only] if is_short(only, first_root) => writer.put("at", format_address(only.placement.at)),
         maps => writer.put("map", maps.iter().map(map).collect::<Vec<_>>()),
     }
+    if let Some(space) = &spec.dma {
+        writer.put("dma", space.as_str());
+    }
+    if spec.requester != 0 {
+        writer.put("requester", i128::from(spec.requester));
+    }
     if !spec.wires.is_empty() {
         let mut wires = Table::default();
         for wire in &spec.wires {

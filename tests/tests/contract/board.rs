@@ -90,7 +90,7 @@ impl Board {
         let weak = Arc::downgrade(&device);
         let owner = memory.owner(format!("/machine/slot{slot}"), weak.clone() as _);
         let find = |_: &str| Some(self.bus.by_ref().clone());
-        let around = Surroundings { host: &self.host, dma: &self.space, region: &find };
+        let around = Surroundings { host: &self.host, dma: &self.space, requester: 0, region: &find };
         let mut ctx = Realize::new(memory, owner.clone(), around);
         device.clone().realize(&mut ctx)?;
         let (exports, outputs, inputs) = ctx.finish();

@@ -32,6 +32,7 @@ const TYPES: &[&str] = &[
     "riscv-clint",
     "riscv-plic",
     "sifive-test",
+    "test-iommu",
     "uart16550",
     "virtio-mmio",
 ];
