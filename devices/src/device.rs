@@ -1,6 +1,7 @@
 //! The `Device` trait.
 
 use crate::fdt::{FdtNode, FdtPlace};
+use crate::framebuffer::Surface;
 use crate::inspect::Inspector;
 use crate::realize::Realize;
 use crate::sync::Arc;
@@ -78,6 +79,11 @@ pub trait Device: Any + Send + Sync {
 
     /// Tells people what the device's state is.
     fn inspect(&self, _out: &mut Inspector) {}
+
+    /// The picture that the device shows, if it is a display.
+    fn surface(&self) -> Option<Arc<Surface>> {
+        None
+    }
 
     /// The nodes that stand for the device in a flattened device tree, below `/soc` unless they say otherwise.
     fn describe(&self, _place: &FdtPlace<'_>) -> Vec<FdtNode> {

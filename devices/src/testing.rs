@@ -61,6 +61,11 @@ impl Board {
         Self { system, root, ram, space, host, regions, _ram: region, tape, power: requests }
     }
 
+    /// The region of the RAM.
+    pub(crate) fn ram_region(&self) -> RegionRef {
+        self._ram.by_ref().clone()
+    }
+
     pub(crate) fn memory(&self) -> &Memory {
         self.system.memory()
     }

@@ -213,3 +213,32 @@ fn maps_say_which_registers_may_be_reentered_and_why() {
     assert!(line("guarded.regs").ends_with("i/o): guarded.regs"), "{map}");
     assert!(good(&["mtree", &board, "--json"]).contains("\"holds no lock while it copies\""));
 }
+
+#[test]
+fn a_screenshot_is_what_lies_in_video_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (raw, png) = (folder.path().join("raw"), folder.path().join("shot.png"));
+    // a red and a blue row, in little-endian 32-bit pixels
+    let row = |pixel: [u8; 4]| pixel.repeat(640);
+    std::fs::write(&raw, [row([0, 0, 0xff, 0]), row([0xff, 0, 0, 0])].concat()).unwrap();
+    let load = format!("0xe1000000={}", raw.display());
+    good(&["screenshot", "pc-example", "--load", &load, "-o", png.to_str().unwrap()]);
+    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(&png).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((info.width, info.height, info.color_type), (640, 480, png::ColorType::Rgb));
+    assert_eq!(
+        (&pixels[..3], &pixels[640 * 3..640 * 3 + 3], pixels[1280 * 3]),
+        (&[255, 0, 0][..], &[0, 0, 255][..], 0)
+    );
+}
+
+#[test]
+fn screenshots_that_cannot_be_made_are_refused() {
+    refused(&["screenshot", "riscv-virt"], &["no display"]);
+    refused(&["screenshot", "pc-example", "--display", "tv"], &["--display", "`tv`", "`display`"]);
+    refused(&["screenshot", "pc-example", "--load", "e1"], &["--load", "ADDRESS=FILE"]);
+    refused(&["screenshot", "pc-example", "--load", "0xe1000000=/no/file"], &["--load", "/no/file"]);
+    refused(&["screenshot", "pc-example", "-o", "/no/folder/shot.png"], &["/no/folder/shot.png"]);
+}

@@ -5,7 +5,7 @@ use crate::chain;
 use crate::handle::{HandleShared, VcpuHandle};
 use crate::map::Bounce;
 use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Guard, Mutex, Ordering, PoisonError, Weak, fence};
-use crate::system::SystemInner;
+use crate::system::{MemorySystem, SystemInner};
 use memory_core::fence::{light, reaches_all_threads};
 use memory_core::{BusFault, ByteOrder, HostPage, RegionRef, SpaceId, TxAttrs, Width};
 use memory_flatview::View;
@@ -89,6 +89,11 @@ impl AddressSpace {
     /// The id, by which IOMMUs name the space.
     pub fn id(&self) -> SpaceId {
         self.id
+    }
+
+    /// The system that the space belongs to.
+    pub fn memory_system(&self) -> MemorySystem {
+        MemorySystem::from_inner(self.system.clone())
     }
 
     /// The name, for people.

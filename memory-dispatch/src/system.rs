@@ -82,6 +82,10 @@ impl MemorySystem {
         Self { inner }
     }
 
+    pub(crate) fn from_inner(inner: Arc<SystemInner>) -> Self {
+        Self { inner }
+    }
+
     pub(crate) fn inner(&self) -> &Arc<SystemInner> {
         &self.inner
     }

@@ -33,10 +33,12 @@
 //! # Ok::<(), memory_core::MemoryError>(())
 //! ```
 
+mod attributes;
 mod flat;
 mod owner;
 mod tree;
 
+pub use attributes::PrintedAttributes;
 pub use flat::{FlatMap, PrintedChunk, PrintedPart, PrintedRange, PrintedSpace, PrintedView};
 pub use owner::PrintedOwner;
 pub use tree::{PrintedAlias, PrintedRegion, PrintedRoot, TreeMap};
@@ -62,6 +64,8 @@ pub struct PrintOptions {
     pub disabled: bool,
     /// How flat views are laid out for look-up (`-d`).
     pub dispatch: bool,
+    /// Dirty logs, coalesced ranges, ioeventfds and identifiers of RAM blocks (`-a`), which the monitor does not print.
+    pub attributes: bool,
 }
 
 /// The kind of region as maps print it: that of its target for an alias.

@@ -94,7 +94,7 @@ fn own_prints_read_back_without_a_difference() -> Result<()> {
     for pair in pairs()? {
         let imported = pair.with_flat(&pair.flat)?;
         for owners in [false, true] {
-            let options = PrintOptions { disabled: true, owners, dispatch: owners };
+            let options = PrintOptions { disabled: true, owners, dispatch: owners, attributes: false };
             let again = Pair {
                 name: pair.name.clone(),
                 tree: imported.tree_map(options)?.to_string(),

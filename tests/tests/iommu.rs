@@ -82,8 +82,8 @@ impl Board {
         let board = Self { machine, space };
         for (number, table) in (1u64..).zip(TABLES) {
             board.set64(CONTEXTS + 8 * number, table | CONTEXT_VALID);
-            board.set64(table, table + 0x1000 | VALID);
-            board.set64(table + 0x1000, table + 0x2000 | VALID);
+            board.set64(table, (table + 0x1000) | VALID);
+            board.set64(table + 0x1000, (table + 0x2000) | VALID);
         }
         board.set(IOMMU + CONTEXTS_LOW, CONTEXTS);
         board.set(IOMMU + CONTROL, 1);

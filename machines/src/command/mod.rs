@@ -8,6 +8,7 @@ mod find;
 mod import;
 mod mtree;
 mod run;
+mod screenshot;
 mod terminal;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Rebuild a map from what QEMU's monitor printed (`info mtree -D`), and compare it
     Import(import::ImportArgs),
+    /// Write what a machine's display shows to a PNG file
+    Screenshot(screenshot::ScreenshotArgs),
     /// Measure
     Bench(bench::BenchArgs),
 }
@@ -55,6 +58,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Devices(args) => devices::devices(&args),
         Command::Check(args) => check::check(&args),
         Command::Import(args) => import::import(&args),
+        Command::Screenshot(args) => screenshot::screenshot(&args),
         Command::Bench(args) => bench::bench(&args),
     };
     result.unwrap_or_else(|error| {

@@ -20,6 +20,9 @@ pub(crate) struct MtreeArgs {
     /// Print who owns each region
     #[arg(long, short = 'o')]
     owner: bool,
+    /// Print dirty logs, coalesced ranges, ioeventfds and the identifiers of RAM blocks
+    #[arg(long, short = 'a')]
+    attributes: bool,
     /// Print disabled regions, too
     #[arg(long, short = 'D')]
     disabled: bool,
@@ -32,7 +35,12 @@ pub(crate) struct MtreeArgs {
 
 pub(crate) fn mtree(args: &MtreeArgs) -> anyhow::Result<ExitCode> {
     let machine = args.changes.build(&args.machine)?;
-    let options = PrintOptions { owners: args.owner, disabled: args.disabled, dispatch: args.dispatch };
+    let options = PrintOptions {
+        owners: args.owner,
+        disabled: args.disabled,
+        dispatch: args.dispatch,
+        attributes: args.attributes,
+    };
     let spaces = machine.spaces();
     match (args.flat || args.dispatch, args.json) {
         (true, false) => print(flat_map(machine.memory(), spaces, options)?)?,

@@ -18,8 +18,9 @@ impl Mmio for Registers {
     }
 }
 
-const ALL: PrintOptions = PrintOptions { owners: true, disabled: true, dispatch: true };
-const PLAIN: PrintOptions = PrintOptions { owners: false, disabled: false, dispatch: false };
+const ALL: PrintOptions = PrintOptions { owners: true, disabled: true, dispatch: true, attributes: false };
+const PLAIN: PrintOptions =
+    PrintOptions { owners: false, disabled: false, dispatch: false, attributes: false };
 
 fn trees(memory: &Memory, spaces: &[(&str, &Region)], options: PrintOptions) -> TreeMap {
     let spaces: Vec<_> = spaces.iter().map(|(name, root)| Space { name, root: root.id() }).collect();
@@ -245,4 +246,29 @@ fn deep_tree_prints_without_recursion() {
     for region in &chain {
         region.unmap().unwrap();
     }
+}
+
+#[test]
+fn attributes_that_the_monitor_has_no_place_for_are_printed_on_request() {
+    use memory_core::{AddrRange, DirtyClients, EventNotifier, IoEvent, Width};
+    let memory = Memory::new();
+    let root = memory.container("root", 0x10000u64).build().unwrap();
+    let ram = memory.ram("ram", RamBlock::unbacked(0x1000u64)).identifier("pc.ram").build().unwrap();
+    ram.set_log(DirtyClients::DISPLAY, true).unwrap();
+    let regs = memory.mmio("regs", 0x100u64, AccessRules::new(), Arc::new(Registers)).build().unwrap();
+    regs.add_ioevent(IoEvent::new(0x50, Width::W4, EventNotifier::new().unwrap()).value(3)).unwrap();
+    regs.add_coalesced(AddrRange::new(0x80, 0x8f).unwrap()).unwrap();
+    root.map(0, &ram).unwrap();
+    root.map(0x2000, &regs).unwrap();
+    memory.set_global_log(DirtyClients::MIGRATION).unwrap();
+    let print = |options| {
+        let spaces = [Space { name: "memory", root: root.id() }];
+        memory.read(|tree| TreeMap::new(tree, &spaces, options).to_string()).unwrap()
+    };
+    let plain = print(PrintOptions::default());
+    assert!(!plain.contains('['), "{plain}");
+    let all = print(PrintOptions { attributes: true, ..PrintOptions::default() });
+    assert!(all.contains("ram): ram [log: display migration] [id: pc.ram]\n"), "{all}");
+    let regs = "regs [flush-coalesced] [coalesced: 0000000000000080-000000000000008f] [ioeventfd: 0x50 width 4 value 0x3]\n";
+    assert!(all.contains(regs), "{all}");
 }

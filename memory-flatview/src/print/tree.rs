@@ -1,6 +1,6 @@
 //! `info mtree`: trees of regions.
 
-use super::{PrintOptions, PrintedOwner, Space, hex, is_false, kind, prefix};
+use super::{PrintOptions, PrintedAttributes, PrintedOwner, Space, hex, is_false, kind, prefix};
 use memory_core::{Flags, Kind, Node, RegionId, Shows, Tree};
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -65,6 +65,9 @@ pub struct PrintedRegion {
     /// Why its device may be reached from inside its own callback, if it may.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reentry: Option<&'static str>,
+    /// Its further attributes, if they are printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<PrintedAttributes>,
     /// Its owner, if owners are printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<PrintedOwner>,
@@ -129,7 +132,7 @@ impl Walk<'_> {
             if !node.is_enabled() && !self.options.disabled {
                 continue;
             }
-            let region = self.region(node, level, base);
+            let region = self.region((id, node), level, base);
             let start = region.start;
             printed.push(region);
             if let Kind::Alias { target, .. } = node.kind()
@@ -145,7 +148,7 @@ impl Walk<'_> {
         printed
     }
 
-    fn region(&self, node: &Node, level: usize, base: u64) -> PrintedRegion {
+    fn region(&self, (id, node): (RegionId, &Node), level: usize, base: u64) -> PrintedRegion {
         let place = node.placement();
         // below a window on its middle a region may begin above 2^64, where nobody sees it
         let start = base.wrapping_add(place.map_or(0, |place| place.address));
@@ -178,6 +181,7 @@ impl Walk<'_> {
                 Shows::Writes => Some("writes"),
             },
             reentry: node.kind().rules().and_then(|rules| rules.reentry()),
+            attributes: self.options.attributes.then(|| PrintedAttributes::new(self.tree, id, node)),
             owner: self.options.owners.then(|| PrintedOwner(node.owner_path().map(str::to_owned))),
             alias,
         }
@@ -207,6 +211,9 @@ impl fmt::Display for PrintedRegion {
         }
         if let Some(reason) = self.reentry {
             write!(f, " [re-entry: {reason}]")?;
+        }
+        if let Some(attributes) = &self.attributes {
+            write!(f, "{attributes}")?;
         }
         match &self.owner {
             Some(owner) => write!(f, "{owner}"),

@@ -45,6 +45,8 @@ pub struct Board {
     pub host: Host,
     /// What every region that a device asks for by name is.
     bus: Region,
+    /// But for what is called that.
+    vram: Region,
     _ram: Region,
     _folder: TempDir,
 }
@@ -69,6 +71,7 @@ impl Board {
         let ram = memory.ram("ram", RamBlock::anonymous(RAM_SIZE).unwrap()).build().unwrap();
         root.map(RAM, &ram).unwrap();
         let bus = memory.container("bus", 1u64 << 32).build().unwrap();
+        let vram = memory.ram("vram", RamBlock::anonymous(0x20_0000u64).unwrap()).build().unwrap();
         let space = system.address_space("memory", &root, SpaceConfig::default()).unwrap();
         let folder = TempDir::new().unwrap();
         let host = Host {
@@ -76,7 +79,7 @@ impl Board {
             base: folder.path().to_owned(),
             ..Host::new(Clock::stepped(), Console::new(std::io::sink()))
         };
-        Self { system, root, space, host, bus, _ram: ram, _folder: folder }
+        Self { system, root, space, host, bus, vram, _ram: ram, _folder: folder }
     }
 
     /// Plugs `device` into slot number `slot`.
@@ -89,7 +92,10 @@ impl Board {
         let memory = self.system.memory();
         let weak = Arc::downgrade(&device);
         let owner = memory.owner(format!("/machine/slot{slot}"), weak.clone() as _);
-        let find = |_: &str| Some(self.bus.by_ref().clone());
+        let find = |name: &str| {
+            let found = if name == "vram" { &self.vram } else { &self.bus };
+            Some(found.by_ref().clone())
+        };
         let around = Surroundings { host: &self.host, dma: &self.space, requester: 0, region: &find };
         let mut ctx = Realize::new(memory, owner.clone(), around);
         device.clone().realize(&mut ctx)?;

@@ -23,6 +23,7 @@ const TYPES: &[&str] = &[
     "dimm",
     "dma-test",
     "dma-test-locked",
+    "framebuffer",
     "fw-cfg-mmio",
     "goldfish-rtc",
     "pc-memory-controller",
