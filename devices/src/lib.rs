@@ -30,6 +30,7 @@ pub mod cfi_flash;
 pub mod chardev;
 pub mod dimm;
 pub mod dma_tester;
+pub mod doorbell_test;
 pub mod framebuffer;
 pub mod fw_cfg;
 pub mod goldfish_rtc;

@@ -4,7 +4,7 @@ use crate::access::{Access, Found, page};
 use crate::chain;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, ArcSwap, AtomicU64, Cache, Ordering, fence};
-use memory_core::{BusFault, HostPage, TxAttrs, Width};
+use memory_core::{BusFault, Endian, HostPage, TxAttrs, Width};
 use memory_flatview::{FlatRange, Position, View};
 use std::fmt;
 use std::ops::Deref;
@@ -196,6 +196,37 @@ impl VcpuHandle {
     /// The faults of all pieces, OR-ed.
     pub fn write(&mut self, address: u64, bytes: &[u8], attrs: TxAttrs) -> Result<(), BusFault> {
         self.access(address, attrs, |access, _| access.write(address, bytes))
+    }
+
+    /// As [`AddressSpace::load_as`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_as(
+        &mut self,
+        address: u64,
+        width: Width,
+        endian: Endian,
+        attrs: TxAttrs,
+    ) -> Result<u64, BusFault> {
+        let value = self.load(address, width, attrs)?;
+        Ok(self.space.reordered(width, value, endian))
+    }
+
+    /// As [`AddressSpace::store_as`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn store_as(
+        &mut self,
+        address: u64,
+        width: Width,
+        value: u64,
+        endian: Endian,
+        attrs: TxAttrs,
+    ) -> Result<(), BusFault> {
+        let value = self.space.reordered(width, value, endian);
+        self.store(address, width, value, attrs)
     }
 
     /// As [`AddressSpace::compare_exchange`].

@@ -7,7 +7,7 @@ use crate::map::Bounce;
 use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Guard, Mutex, Ordering, PoisonError, Weak, fence};
 use crate::system::{MemorySystem, SystemInner};
 use memory_core::fence::{light, reaches_all_threads};
-use memory_core::{BusFault, ByteOrder, HostPage, RegionRef, SpaceId, TxAttrs, Width};
+use memory_core::{BusFault, ByteOrder, Endian, HostPage, RegionRef, SpaceId, TxAttrs, Width};
 use memory_flatview::View;
 use std::fmt;
 use std::ops::Deref;
@@ -184,6 +184,56 @@ impl AddressSpace {
     /// The fault; nothing was written then, except by a device that failed half-way.
     pub fn store(&self, address: u64, width: Width, value: u64, attrs: TxAttrs) -> Result<(), BusFault> {
         self.access(attrs, |access| access.store(Found::at(access.view, address), address, width, value))
+    }
+
+    /// As [`AddressSpace::load`], with the value in the byte order that is asked for; native is the space's own. QEMU's
+    /// names: `address_space_ldl_le`, `_be` and the like.
+    ///
+    /// ```
+    /// use memory_core::{Endian, RamBlock, Size, TxAttrs, Width};
+    /// use memory_dispatch::{MemorySystem, SpaceConfig};
+    /// let system = MemorySystem::new();
+    /// let root = system.memory().container("system", Size::FULL).build()?;
+    /// let ram = system.memory().ram("ram", RamBlock::anonymous(0x1000u64)?).build()?;
+    /// root.map(0, &ram)?;
+    /// let space = system.address_space("memory", &root, SpaceConfig::default())?;
+    /// space.store_as(0, Width::W4, 0x1122_3344, Endian::Big, TxAttrs::default())?;
+    /// assert_eq!(space.load(0, Width::W1, TxAttrs::default()), Ok(0x11));
+    /// assert_eq!(space.load_as(0, Width::W2, Endian::Big, TxAttrs::default()), Ok(0x1122));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_as(
+        &self,
+        address: u64,
+        width: Width,
+        endian: Endian,
+        attrs: TxAttrs,
+    ) -> Result<u64, BusFault> {
+        self.load(address, width, attrs).map(|value| self.reordered(width, value, endian))
+    }
+
+    /// As [`AddressSpace::store`], with the value in the byte order that is asked for.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn store_as(
+        &self,
+        address: u64,
+        width: Width,
+        value: u64,
+        endian: Endian,
+        attrs: TxAttrs,
+    ) -> Result<(), BusFault> {
+        self.store(address, width, self.reordered(width, value, endian), attrs)
+    }
+
+    /// A value of the space's byte order in another one, and back.
+    pub(crate) fn reordered(&self, width: Width, value: u64, endian: Endian) -> u64 {
+        let order = self.config.order;
+        if endian.on(order) == order { value } else { width.swap_bytes(value) }
     }
 
     /// Reads any number of bytes, cut into pieces as regions and rules have it. Where a piece fails its bytes are 0

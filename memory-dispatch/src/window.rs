@@ -5,7 +5,7 @@ use crate::map::Direction;
 use crate::section::Pin;
 use crate::space::AddressSpace;
 use crate::sync::Arc;
-use memory_core::{AddrRange, BusFault, ByteOrder, Target, TxAttrs, Width};
+use memory_core::{AddrRange, BusFault, ByteOrder, Endian, Target, TxAttrs, Width};
 use std::fmt;
 
 /// Host memory at the start of a window.
@@ -96,6 +96,22 @@ impl Window {
             block.zip(cached.holds(offset, width)).is_some_and(|(block, at)| block.store(at, width, ordered))
         });
         if stored { Ok(()) } else { self.space.store(address, width, value, self.attrs) }
+    }
+
+    /// As [`Window::load`], with the value in the byte order that is asked for.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_as(&self, offset: u64, width: Width, endian: Endian) -> Result<u64, BusFault> {
+        self.load(offset, width).map(|value| self.space.reordered(width, value, endian))
+    }
+
+    /// As [`Window::store`], with the value in the byte order that is asked for.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn store_as(&self, offset: u64, width: Width, value: u64, endian: Endian) -> Result<(), BusFault> {
+        self.store(offset, width, self.space.reordered(width, value, endian))
     }
 
     fn ordered(&self, width: Width, value: u64) -> u64 {

@@ -16,6 +16,7 @@ mod guest_memory;
 mod intercept;
 mod iommu;
 mod iotlb;
+mod known_holes;
 mod lifetime;
 mod listener;
 mod locked;

@@ -23,6 +23,7 @@ const TYPES: &[&str] = &[
     "dimm",
     "dma-test",
     "dma-test-locked",
+    "doorbell-test",
     "framebuffer",
     "fw-cfg-mmio",
     "goldfish-rtc",

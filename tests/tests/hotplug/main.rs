@@ -258,3 +258,48 @@ fn a_guest_that_runs_sees_memory_come_and_go_and_sleeping_harts_hold_nothing_up(
         assert_eq!(guest.count(guest::WRONG), 0);
     });
 }
+
+#[test]
+fn a_virtio_disk_is_plugged_in_and_out_of_a_machine_whose_threads_look_at_it() {
+    const SLOT: u64 = 0x1_1000_0000;
+    const MAGIC: u64 = 0x7472_6976;
+    let mut image = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut image, &[7; 2048]).unwrap();
+    let machine = board();
+    let text = format!(
+        "type = \"virtio-mmio\"\nname = \"disk\"\nat = {SLOT}\nwire = {{ irq = \"plic:40\" }}\n\
+         backend = {{ type = \"virtio-blk\", image = \"{}\" }}\n",
+        image.path().display()
+    );
+    let space = machine.cpu_space().unwrap();
+    let stop = AtomicBool::new(false);
+    let looks = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut handle = space.handle(|| ());
+                while !stop.load(Ordering::SeqCst) {
+                    // there and itself, or not there
+                    match handle.load(SLOT, Width::W4, ATTRS) {
+                        Ok(MAGIC) | Err(BusFault::DECODE) => looks.fetch_add(1, Ordering::SeqCst),
+                        other => panic!("{other:x?}"),
+                    };
+                    // a queue that is notified and not set up is a signal for the worker and nothing else
+                    let _gone = handle.store(SLOT + 0x50, Width::W4, 0, ATTRS);
+                }
+            });
+        }
+        for _ in 0..20 {
+            let before = looks.load(Ordering::SeqCst);
+            while looks.load(Ordering::SeqCst) == before {
+                std::thread::yield_now();
+            }
+            plug(&machine, &text).unwrap();
+            assert_eq!((load(&machine, SLOT), load(&machine, SLOT + 8)), (Ok(MAGIC), Ok(2)));
+            assert_eq!(load(&machine, SLOT + 0x100), Ok(4), "sectors");
+            unplug(&machine, "disk");
+            assert!(load(&machine, SLOT).is_err());
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}
