@@ -133,6 +133,35 @@ mod tests {
         (Arc::new(Bell { rung: Mutex::new(sender) }), rung)
     }
 
+    /// A device whose handler reaches for itself.
+    struct Selfish {
+        entry: Entry,
+        seen: Mutex<Sender<bool>>,
+    }
+
+    impl Selfish {
+        fn handle(&self, _: usize) {
+            let refused = self.entry.enter(EntryKind::EventHandler).is_err();
+            self.seen.lock().unwrap().send(refused).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_handler_is_inside_its_device_for_the_re_entrancy_guard() {
+        let system = MemorySystem::new();
+        let (sender, seen) = channel();
+        let weak: Weak<()> = Weak::new();
+        let entry = system.entry(system.memory().owner("/machine/selfish", weak).id());
+        let device = Arc::new(Selfish { entry: entry.clone(), seen: Mutex::new(sender) });
+        let event = EventNotifier::new().unwrap();
+        let worker =
+            EventWorker::new("selfish", std::slice::from_ref(&event), entry, &device, Selfish::handle)
+                .unwrap();
+        event.signal();
+        assert!(seen.recv().unwrap());
+        drop(worker);
+    }
+
     #[test]
     fn a_worker_ends_with_its_handle_and_with_its_device() {
         let (bell, rung) = bell();

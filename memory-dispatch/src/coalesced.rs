@@ -197,8 +197,10 @@ impl SystemInner {
 
     #[cold]
     fn carry_out(self: &Arc<Self>) {
-        // an access inside a transaction waits for nobody who may wait for the writers' lock
-        if DRAINING.get() || self.memory().is_inside_transaction() {
+        // an access inside a transaction waits for nobody who may wait for the writers' lock, and with the lock of an
+        // adapter held no device is entered: what is queued waits for the next occasion
+        let locked = chain::check_unlocked().is_err();
+        if DRAINING.get() || locked || self.memory().is_inside_transaction() {
             return;
         }
         let coalesced = self.coalesced();

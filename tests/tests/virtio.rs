@@ -98,6 +98,10 @@ fn u_boot_reads_and_writes_a_virtio_disk() {
         assert!(read.contains("32 blocks read: OK"), "{read}");
         assert_eq!(sum(session, "84000000", first.len()), format!("{:08x}", crc32(&first)));
 
+        // U-Boot polls and acknowledges nothing: the line is still raised, and the PLIC has it pending
+        let pending = session.command("md.l 0c001000 1");
+        assert!(pending.contains("00000002") || pending.contains("00000006"), "{pending}");
+
         let listed = session.command("ls virtio 0");
         assert!(listed.contains("300000") && listed.contains("KERNEL.IMG"), "{listed}");
         assert!(

@@ -5,7 +5,7 @@ use memory_core::{
     AccessRules, AddrRange, BusFault, Endian, EventNotifier, IoEvent, MemoryError, Mmio, RegionRef, TxAttrs,
     Width,
 };
-use memory_dispatch::{AddressSpace, COALESCED_RING, SpaceConfig};
+use memory_dispatch::{AddressSpace, COALESCED_RING, DmaQueue, Locked, LockedDevice, SpaceConfig};
 use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
 
 /// Notes what is written, and may do something at each write.
@@ -316,6 +316,37 @@ fn writes_to_a_device_that_the_thread_is_inside_wait_until_it_is_outside() {
     assert_eq!(*seen.lock().unwrap(), [(Err(BusFault::ACCESS), 1)], "refused as ever, and not entered again");
     assert_eq!(port.take(), [(0xf0, 0xbb), (0, 0xcc)], "carried out when the access was over");
     assert!(other.take().is_empty());
+}
+
+/// A device behind a lock that changes its own map in its callback.
+struct Mover {
+    bar: RegionRef,
+}
+
+impl LockedDevice for Mover {
+    fn read(&mut self, _: u64, _: Width, _: TxAttrs, _: &mut DmaQueue) -> Result<u64, BusFault> {
+        Ok(0)
+    }
+
+    fn write(&mut self, _: u64, _: Width, value: u64, _: TxAttrs, _: &mut DmaQueue) -> Result<(), BusFault> {
+        self.bar.set_address(value).map_err(|_| BusFault::ERROR)
+    }
+}
+
+#[test]
+fn a_device_that_changes_the_map_under_its_lock_loses_nobody_s_queued_write() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, _) = queued(&mut board);
+    let bar = board.memory().reservation("bar", 0x1000u64).build().unwrap();
+    let bar = board.map(0x1_0000, bar);
+    let mover = Arc::new(Locked::new(Mover { bar: bar.clone() }, &board.space, ATTRS));
+    let regs = board.memory().mmio("mover", 0x10u64, AccessRules::new(), mover).build().unwrap();
+    board.map(0x2000, regs);
+    board.space.store(0, Width::W4, 7, ATTRS).unwrap();
+    board.space.store(0x2000, Width::W4, 0x5_0000, ATTRS).unwrap();
+    assert_eq!(bar.address().unwrap(), Some(0x5_0000));
+    board.system.flush_coalesced();
+    assert_eq!(port.take(), [(0, 7)]);
 }
 
 #[test]
