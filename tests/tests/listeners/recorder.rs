@@ -117,22 +117,28 @@ impl Call {
     }
 
     /// What the calls of one space are sorted by.
-    pub fn order(&self) -> (u8, u64, i32) {
+    pub fn order(&self) -> (u8, u64, Option<Width>, Option<u64>, i32) {
         let start = self.at.map_or(0, |(_, range)| range.start);
-        match self.what {
-            What::Begin => (0, 0, 0),
-            What::GlobalStart(_) => (1, 0, self.priority),
-            What::CoalescedDel(what) => (2, what.0, -self.priority),
-            What::IoEventDel(what) => (3, what.0, -self.priority),
-            What::LogStop(..) => (4, start, -self.priority),
-            What::Del => (5, start, -self.priority),
-            What::Add | What::Nop => (6, start, self.priority),
-            What::LogStart(..) => (7, start, self.priority),
-            What::CoalescedAdd(what) => (8, what.0, self.priority),
-            What::IoEventAdd(what) => (9, what.0, self.priority),
-            What::GlobalStop(_) => (10, 0, -self.priority),
-            What::Commit => (11, 0, 0),
-        }
+        let (rank, at, rises) = match self.what {
+            What::Begin => (0, 0, true),
+            What::GlobalStart(_) => (1, 0, true),
+            What::CoalescedDel(what) => (2, what.0, false),
+            What::IoEventDel(what) => (3, what.0, false),
+            What::LogStop(..) => (4, start, false),
+            What::Del => (5, start, false),
+            What::Add | What::Nop => (6, start, true),
+            What::LogStart(..) => (7, start, true),
+            What::CoalescedAdd(what) => (8, what.0, true),
+            What::IoEventAdd(what) => (9, what.0, true),
+            What::GlobalStop(_) => (10, 0, false),
+            What::Commit => (11, 0, true),
+        };
+        // of several events at one address those of less width and value come first
+        let (width, value) = match self.what {
+            What::IoEventDel(what) | What::IoEventAdd(what) => (what.2, what.3),
+            _ => (None, None),
+        };
+        (rank, at, width, value, if rises { self.priority } else { -self.priority })
     }
 
     /// Whether one of the two deletes what the other adds.
