@@ -30,6 +30,7 @@ mod intercept;
 mod ioevent;
 mod iommu;
 mod kind;
+mod make;
 mod memory;
 mod mmio;
 mod node;

@@ -1,22 +1,16 @@
 //! The memory of one machine: the writers' lock, transactions, and what happens at their end.
 
-use crate::builder::RegionBuilder;
 use crate::error::MemoryError;
 use crate::host::{DirtyClients, RamBlock};
 use crate::id::{OwnerId, RegionId, SpaceId};
-use crate::iommu::BindIommu;
-use crate::kind::{Callbacks, Kind};
-use crate::mmio::BindMmio;
+use crate::node::Node;
 use crate::owner::{Owner, Plug};
-use crate::region::RegionRef;
-use crate::rules::AccessRules;
 use crate::state::State;
 use crate::sync::{
     Arc, AtomicU64, Condvar, DashMap, Mutex, OnceLock, Ordering, PoisonError, SegQueue, Weak, thread_local,
 };
 use crate::transaction::Transaction;
 use crate::tree::Tree;
-use crate::{address::Size, node::Node};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -54,11 +48,6 @@ pub trait CommitSink: Send + Sync {
     /// Takes what may be the last reference to an owner; its destructor must run with no lock held and outside of
     /// any access.
     fn retire(&self, owner: Box<dyn Any + Send>);
-}
-
-/// The size of a region that shows all of a block that is in use.
-fn used(block: &RamBlock) -> Size {
-    if block.is_resizeable() { Size::from(block.used()) } else { block.size() }
 }
 
 /// What is to be removed, as soon as no transaction is in the way.
@@ -199,87 +188,6 @@ impl Memory {
     /// Plugs a device in: the guard is what keeps its regions mapped, see [`Plug`].
     pub fn plug<T: ?Sized + Send + Sync + 'static>(&self, owner: &Owner, device: Arc<T>) -> Plug<T> {
         Plug::new(self.clone(), owner, device)
-    }
-
-    /// A region that groups others, `size` bytes long.
-    pub fn container(&self, name: impl Into<Arc<str>>, size: impl Into<Size>) -> RegionBuilder {
-        RegionBuilder::new(self, name.into(), Ok(Kind::Container), size.into())
-    }
-
-    /// A region of host memory.
-    pub fn ram(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
-        let size = used(&block);
-        RegionBuilder::new(self, name.into(), Ok(Kind::Ram(block)), size)
-    }
-
-    /// A region of a real device's memory.
-    pub fn ram_device(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
-        let size = used(&block);
-        RegionBuilder::new(self, name.into(), Ok(Kind::RamDevice(block)), size)
-    }
-
-    /// A region of host memory that guests cannot write.
-    pub fn rom(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
-        let size = used(&block);
-        RegionBuilder::new(self, name.into(), Ok(Kind::Rom(block)), size)
-    }
-
-    /// A region that reads as host memory in ROMD mode, in which it starts, and by callback otherwise; writes always
-    /// go to the callback.
-    pub fn rom_device(
-        &self,
-        name: impl Into<Arc<str>>,
-        block: Arc<RamBlock>,
-        rules: AccessRules,
-        callbacks: impl BindMmio + 'static,
-    ) -> RegionBuilder {
-        let size = used(&block);
-        let kind = Kind::RomDevice(block, Callbacks::new(rules, callbacks));
-        RegionBuilder::new(self, name.into(), Ok(kind), size)
-    }
-
-    /// A region of callbacks, `size` bytes long.
-    pub fn mmio(
-        &self,
-        name: impl Into<Arc<str>>,
-        size: impl Into<Size>,
-        rules: AccessRules,
-        callbacks: impl BindMmio + 'static,
-    ) -> RegionBuilder {
-        let kind = Kind::Mmio(Callbacks::new(rules, callbacks));
-        RegionBuilder::new(self, name.into(), Ok(kind), size.into())
-    }
-
-    /// A region whose addresses are translated into another address space.
-    pub fn iommu(
-        &self,
-        name: impl Into<Arc<str>>,
-        size: impl Into<Size>,
-        translate: impl BindIommu + 'static,
-    ) -> RegionBuilder {
-        RegionBuilder::new(self, name.into(), Ok(Kind::Iommu(Arc::new(translate))), size.into())
-    }
-
-    /// A window of `size` bytes onto `target`, from its byte `offset` on.
-    pub fn alias(
-        &self,
-        name: impl Into<Arc<str>>,
-        target: &RegionRef,
-        offset: u64,
-        size: impl Into<Size>,
-    ) -> RegionBuilder {
-        let name = name.into();
-        let kind = if self.is_same(target.memory()) {
-            Ok(Kind::Alias { target: target.id(), offset })
-        } else {
-            Err(MemoryError::Foreign(target.name().clone()))
-        };
-        RegionBuilder::new(self, name, kind, size.into())
-    }
-
-    /// A region that claims `size` bytes which are handled elsewhere.
-    pub fn reservation(&self, name: impl Into<Arc<str>>, size: impl Into<Size>) -> RegionBuilder {
-        RegionBuilder::new(self, name.into(), Ok(Kind::Reservation), size.into())
     }
 
     /// Notes writes to all regions with host memory, for `clients` and no others; those that single regions asked for stay.
