@@ -42,6 +42,7 @@ mod locked;
 mod map;
 mod reclaim;
 mod removal;
+mod rerender;
 mod section;
 mod space;
 mod sync;
