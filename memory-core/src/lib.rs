@@ -63,6 +63,8 @@ pub use node::{Flags, Node, Placement, Shows};
 pub use owner::{Owner, Plug};
 pub use region::{Mapping, Region, RegionRef};
 pub use rules::{AccessRules, Endian, Request};
+#[cfg(flatland_loom)]
+pub use sync::model;
 pub use target::{Backing, BoundMmio, Target};
 pub use transaction::Transaction;
 pub use tree::Tree;

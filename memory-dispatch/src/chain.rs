@@ -84,12 +84,12 @@ impl Drop for ChainLink {
 
 #[cold]
 fn run_after() {
-    AFTER.take().into_iter().for_each(|after| after());
+    AFTER.with(RefCell::take).into_iter().for_each(|after| after());
 }
 
 /// Runs `after` when this thread is inside no device any more; it is inside one now.
 pub(crate) fn after(after: After) {
-    AFTER.with_borrow_mut(|waiting| waiting.push(after));
+    AFTER.with(|waiting| waiting.borrow_mut().push(after));
     CHAIN.with(|chain| chain.after.set(true));
 }
 

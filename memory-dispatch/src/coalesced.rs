@@ -96,7 +96,7 @@ impl Coalesced {
             drain = self.done.wait(drain).unwrap_or_else(PoisonError::into_inner);
         }
         drain.busy = true;
-        DRAINING.set(true);
+        DRAINING.with(|draining| draining.set(true));
         Busy { coalesced: self, put_off: std::mem::take(&mut drain.put_off), kept: VecDeque::new() }
     }
 }
@@ -121,7 +121,7 @@ impl Busy<'_> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.kept.append(&mut self.put_off);
-        DRAINING.set(false);
+        DRAINING.with(|draining| draining.set(false));
         let mut drain = self.coalesced.lock();
         drain.put_off = std::mem::take(&mut self.kept);
         drain.busy = false;
@@ -200,7 +200,7 @@ impl SystemInner {
         // an access inside a transaction waits for nobody who may wait for the writers' lock, and with the lock of an
         // adapter held no device is entered: what is queued waits for the next occasion
         let locked = chain::check_unlocked().is_err();
-        if DRAINING.get() || locked || self.memory().is_inside_transaction() {
+        if DRAINING.with(Cell::get) || locked || self.memory().is_inside_transaction() {
             return;
         }
         let coalesced = self.coalesced();

@@ -3,7 +3,7 @@
 use crate::access::{Access, Found, page};
 use crate::chain;
 use crate::space::AddressSpace;
-use crate::sync::{Arc, ArcSwap, AtomicU64, Cache, Ordering, fence};
+use crate::sync::{Arc, ArcSwap, AtomicU64, Cache, Ordering, ViewArc, fence};
 use memory_core::{BusFault, Endian, HostPage, TxAttrs, Width};
 use memory_flatview::{FlatRange, Position, View};
 use std::fmt;
@@ -88,7 +88,7 @@ impl Entry {
 /// leaves for guest code for an unknown time, calls [`VcpuHandle::park`], so that what was unplugged can go.
 pub struct VcpuHandle {
     space: Arc<AddressSpace>,
-    cache: Option<Cache<Publisher, Arc<View>>>,
+    cache: Option<Cache<Publisher, ViewArc<View>>>,
     /// Generation that `shared.on` says.
     on: u64,
     table: Box<[[Entry; 2]]>,

@@ -2,10 +2,12 @@
 //!
 //! A reader may still be on a view that has been replaced. The writer keeps one reference to every such view here, so
 //! that no reader's is the last one and no destructor runs inside an access. Sole ownership is taken by
-//! `Arc::into_inner` alone, never judged by a count.
+//! `Arc::try_unwrap` alone, never judged by a count.
 
 use crate::chain;
-use crate::sync::{Arc, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, SegQueue, fence};
+use crate::sync::{
+    AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, SegQueue, ViewArc, fence,
+};
 use memory_core::{Memory, OwnerId};
 use memory_flatview::{Part, View};
 use std::any::Any;
@@ -17,7 +19,7 @@ type Notify = Box<dyn Fn() + Send + Sync>;
 pub(crate) struct Reclaim {
     /// Replaced views, each once. The mutex is held to look through the entries and to move them in or out, never while
     /// one is dropped.
-    views: Mutex<Vec<Arc<View>>>,
+    views: Mutex<Vec<ViewArc<View>>>,
     /// How many replaced views there may be; see [`Reclaim::signal`].
     pending: AtomicUsize,
     /// Last pins, unplugged devices, views that were made for nothing.
@@ -26,14 +28,14 @@ pub(crate) struct Reclaim {
 }
 
 impl Reclaim {
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<View>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<ViewArc<View>>> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists a replaced view. Two entries would hold each other for ever, so a view that is listed is not listed again.
-    pub(crate) fn retire_view(&self, view: Arc<View>) {
+    pub(crate) fn retire_view(&self, view: ViewArc<View>) {
         let mut views = self.lock();
-        if !views.iter().any(|known| Arc::ptr_eq(known, &view)) {
+        if !views.iter().any(|known| ViewArc::ptr_eq(known, &view)) {
             views.push(view);
             self.pending.store(views.len(), Ordering::Relaxed);
         }
@@ -92,7 +94,7 @@ impl Reclaim {
         let mut dead = Vec::new();
         fence(Ordering::SeqCst);
         for view in std::mem::take(&mut *views) {
-            match Arc::try_unwrap(view) {
+            match ViewArc::try_unwrap(view) {
                 Ok(view) => dead.push(view),
                 Err(view) => views.push(view),
             }
@@ -123,8 +125,8 @@ mod tests {
     fn a_view_that_is_retired_twice_is_listed_once() {
         let memory = Memory::new();
         let reclaim = Reclaim::default();
-        let view = Arc::new(View::empty(1));
-        let weak = Arc::downgrade(&view);
+        let view = ViewArc::new(View::empty(1));
+        let weak = ViewArc::downgrade(&view);
         reclaim.retire_view(view.clone());
         reclaim.retire_view(view.clone());
         assert_eq!(reclaim.run(&memory), (1, false), "in use, and counted once");
@@ -136,7 +138,7 @@ mod tests {
     fn what_holds_a_view_among_the_rest_is_dropped_before_the_view() {
         let memory = Memory::new();
         let reclaim = Reclaim::default();
-        let view = Arc::new(View::empty(1));
+        let view = ViewArc::new(View::empty(1));
         reclaim.retire(Box::new(view.clone()));
         reclaim.retire_view(view);
         assert_eq!(reclaim.run(&memory), (0, true));

@@ -1,11 +1,11 @@
 //! Which views a commit replaces, and by what.
 
 use crate::space::AddressSpace;
-use crate::sync::Arc;
+use crate::sync::{Arc, ViewArc};
 use crate::system::SystemInner;
 use memory_core::{AddrRange, RegionId, Tree};
 use memory_flatview::{View, render, resolve_root};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 impl SystemInner {
     /// The regions that show one of `touched`, themselves included.
@@ -29,9 +29,9 @@ impl SystemInner {
         tree: &Tree,
         touched: &BTreeSet<RegionId>,
         spaces: &[Arc<AddressSpace>],
-    ) -> Vec<(Arc<AddressSpace>, Arc<View>)> {
+    ) -> Vec<(Arc<AddressSpace>, ViewArc<View>)> {
         let showing = Self::showing(tree, touched);
-        let mut rendered: HashMap<RegionId, Arc<View>> = HashMap::new();
+        let mut rendered: BTreeMap<RegionId, ViewArc<View>> = BTreeMap::new();
         // views of roots that show nothing touched stay right, and spaces that come to show such a root share them
         for view in spaces.iter().map(|space| space.published().load_full()) {
             if let Some(root) = view.root().filter(|root| !showing.contains(root)) {
@@ -48,7 +48,7 @@ impl SystemInner {
                 None => self.empty_view().clone(),
                 Some(root) => rendered.entry(root).or_insert_with(|| self.render(tree, root, &old)).clone(),
             };
-            if !Arc::ptr_eq(&view, &old) {
+            if !ViewArc::ptr_eq(&view, &old) {
                 fresh.push((space.clone(), view));
             }
         }
@@ -56,7 +56,7 @@ impl SystemInner {
     }
 
     /// The view of `root`: `old`, if that shows the same.
-    fn render(&self, tree: &Tree, root: RegionId, old: &Arc<View>) -> Arc<View> {
+    fn render(&self, tree: &Tree, root: RegionId, old: &ViewArc<View>) -> ViewArc<View> {
         let ranges = render(tree, Some(root), AddrRange::ALL);
         let view = View::new(self.memory().unique(), Some(root), ranges, Some(old));
         if view.root() == old.root() && view.is_same(old) {
@@ -64,6 +64,6 @@ impl SystemInner {
             self.reclaim().retire(Box::new(view));
             return old.clone();
         }
-        Arc::new(view)
+        ViewArc::new(view)
     }
 }

@@ -4,7 +4,9 @@ use crate::access::{Access, Found};
 use crate::chain;
 use crate::handle::{HandleShared, VcpuHandle};
 use crate::map::Bounce;
-use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Guard, Mutex, Ordering, PoisonError, Weak, fence};
+use crate::sync::{
+    Arc, ArcSwap, AtomicBool, AtomicU64, Guard, Mutex, Ordering, PoisonError, ViewArc, Weak, fence,
+};
 use crate::system::{MemorySystem, SystemInner};
 use memory_core::fence::{light, reaches_all_threads};
 use memory_core::{BusFault, ByteOrder, Endian, HostPage, RegionRef, SpaceId, TxAttrs, Width};
@@ -75,7 +77,7 @@ impl AddressSpace {
         name: Arc<str>,
         root: RegionRef,
         config: SpaceConfig,
-        view: Arc<View>,
+        view: ViewArc<View>,
         system: Arc<SystemInner>,
     ) -> Self {
         let generation = AtomicU64::new(view.generation());
@@ -144,7 +146,7 @@ impl AddressSpace {
     }
 
     /// Publishes a view and returns the one before.
-    pub(crate) fn publish(&self, view: Arc<View>) -> Arc<View> {
+    pub(crate) fn publish(&self, view: ViewArc<View>) -> ViewArc<View> {
         let generation = view.generation();
         let old = self.published.swap(view);
         self.generation.store(generation, Ordering::Release);
@@ -337,7 +339,7 @@ impl AddressSpace {
 /// The view that a thread without a handle is on. When it lets go of one that has been replaced meanwhile, it says so.
 pub(crate) struct Look<'a> {
     // dropped first: `Leave` speaks of a view that was let go of
-    view: Guard<Arc<View>>,
+    view: Guard<ViewArc<View>>,
     _leave: Leave<'a>,
 }
 

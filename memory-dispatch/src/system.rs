@@ -8,7 +8,7 @@ use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
 use crate::removal::Waiters;
 use crate::space::{AddressSpace, SpaceConfig};
-use crate::sync::{Arc, AtomicU8, DashMap, Mutex, MutexGuard, Ordering, PoisonError, Weak};
+use crate::sync::{Arc, AtomicU8, DashMap, Mutex, MutexGuard, Ordering, PoisonError, ViewArc, Weak};
 use memory_core::{
     CommitSink, DirtyClients, Memory, MemoryError, OwnerId, RegionId, RegionRef, SpaceId, Tree, fence,
 };
@@ -32,7 +32,7 @@ pub(crate) struct SystemInner {
     by_id: DashMap<SpaceId, Weak<AddressSpace>>,
     /// In the order of their making. Lock order: the writers' lock before this; held to copy the list only.
     spaces: Mutex<Vec<Weak<AddressSpace>>>,
-    empty: Arc<View>,
+    empty: ViewArc<View>,
     /// For what outlives a borrow.
     me: Weak<SystemInner>,
     listeners: Listeners,
@@ -42,7 +42,7 @@ pub(crate) struct SystemInner {
     /// The clients that listeners were told want to know of writes to all memory. Changed with the writers' lock held.
     told_global: AtomicU8,
     /// Views of spaces that are gone, of which listeners have yet to be told. Held for an instant.
-    departed: Mutex<Vec<(SpaceId, Arc<View>)>>,
+    departed: Mutex<Vec<(SpaceId, ViewArc<View>)>>,
     reclaim: Reclaim,
     /// The doors of owners that are plugged in.
     doors: DashMap<OwnerId, Arc<Door>>,
@@ -59,7 +59,7 @@ impl MemorySystem {
     /// A system with no region and no address space.
     pub fn new() -> Self {
         let memory = Memory::new();
-        let empty = Arc::new(View::empty(memory.unique()));
+        let empty = ViewArc::new(View::empty(memory.unique()));
         let inner = Arc::new_cyclic(|me: &Weak<SystemInner>| SystemInner {
             memory,
             by_id: DashMap::new(),
@@ -177,15 +177,15 @@ impl SystemInner {
         DirtyClients::from_bits_truncate(self.told_global.load(Ordering::Relaxed))
     }
 
-    fn lock_departed(&self) -> MutexGuard<'_, Vec<(SpaceId, Arc<View>)>> {
+    fn lock_departed(&self) -> MutexGuard<'_, Vec<(SpaceId, ViewArc<View>)>> {
         self.departed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn departed(&self) -> Vec<(SpaceId, Arc<View>)> {
+    pub(crate) fn departed(&self) -> Vec<(SpaceId, ViewArc<View>)> {
         self.lock_departed().clone()
     }
 
-    pub(crate) fn empty_view(&self) -> Arc<View> {
+    pub(crate) fn empty_view(&self) -> ViewArc<View> {
         self.empty.clone()
     }
 
@@ -239,7 +239,7 @@ impl SystemInner {
     }
 
     /// An address space is gone. Its view stays with the listeners until they have been told, which nobody waits for.
-    pub(crate) fn forget(self: &Arc<Self>, (id, space): (SpaceId, *const AddressSpace), view: Arc<View>) {
+    pub(crate) fn forget(self: &Arc<Self>, (id, space): (SpaceId, *const AddressSpace), view: ViewArc<View>) {
         self.by_id.remove(&id);
         self.lock_departed().push((id, view));
         // only now: `is_space_going` finds it in one of the lists
@@ -274,15 +274,15 @@ impl SystemInner {
     }
 
     /// Whether somebody will yet replace the view and retire it then; the empty one is never retired.
-    fn is_published(&self, view: &Arc<View>, spaces: &[Arc<AddressSpace>]) -> bool {
-        let by = |space: &Arc<AddressSpace>| Arc::ptr_eq(&*space.published().load(), view);
-        Arc::ptr_eq(view, &self.empty) || spaces.iter().any(by)
+    fn is_published(&self, view: &ViewArc<View>, spaces: &[Arc<AddressSpace>]) -> bool {
+        let by = |space: &Arc<AddressSpace>| ViewArc::ptr_eq(&*space.published().load(), view);
+        ViewArc::ptr_eq(view, &self.empty) || spaces.iter().any(by)
     }
 
     /// Tells the listeners of the views that are about to replace others, and who wants to know of writes to all memory.
     fn tell(
         &self,
-        fresh: &[(Arc<AddressSpace>, Arc<View>)],
+        fresh: &[(Arc<AddressSpace>, ViewArc<View>)],
         global: DirtyClients,
         forced: bool,
     ) -> Result<Batch, Refusal> {

@@ -38,6 +38,8 @@ pub struct RamBlock {
     size: Size,
     pub(super) extent: Extent,
     dirty: DirtyLog,
+    #[cfg(flatland_loom)]
+    words: super::model::Words,
 }
 
 // SAFETY: `base` points to a mapping that lives as long as the block and that is only ever accessed through
@@ -100,6 +102,8 @@ impl RamBlock {
             size,
             extent: Extent::new(used, host_page_size()),
             dirty: DirtyLog::new(len as u64),
+            #[cfg(flatland_loom)]
+            words: super::model::Words::new(),
         }
     }
 
@@ -155,6 +159,10 @@ impl RamBlock {
     #[inline]
     pub fn load(&self, offset: u64, width: Width) -> Option<u64> {
         let pointer = self.pointer(offset, width.len())?.as_ptr();
+        #[cfg(flatland_loom)]
+        if let Some(value) = self.words.load(offset, width, Ordering::Acquire) {
+            return Some(value);
+        }
         if !width.aligned(pointer as u64) {
             let mut bytes = [0; 8];
             let bytes = bytes.get_mut(..width.len())?;
@@ -181,6 +189,11 @@ impl RamBlock {
     pub fn store(&self, offset: u64, width: Width, value: u64) -> bool {
         let Some(pointer) = self.pointer_to_write(offset, width.len()) else { return false };
         let pointer = pointer.as_ptr();
+        #[cfg(flatland_loom)]
+        if self.words.store(offset, width, value, Ordering::Release) {
+            self.dirty.written(offset, width.bytes());
+            return true;
+        }
         if !width.aligned(pointer as u64) {
             let bytes = value.to_le_bytes();
             return bytes.get(..width.len()).is_some_and(|bytes| self.write(offset, bytes));
@@ -216,6 +229,13 @@ impl RamBlock {
         if !width.aligned(pointer as u64) {
             return None;
         }
+        #[cfg(flatland_loom)]
+        if let Some(result) = self.words.compare_exchange(offset, width, current, new) {
+            if result.is_ok() {
+                self.dirty.written(offset, width.bytes());
+            }
+            return Some(result);
+        }
         macro_rules! exchange {
             ($atomic:ty, $int:ty) => {{
                 // SAFETY: as in `load`.
@@ -250,6 +270,10 @@ impl RamBlock {
         // SAFETY: `pointer` is valid for `bytes.len()` bytes; `bytes` is ours alone and cannot overlap the
         // mapping, to which no reference exists.
         unsafe { copy::from_guest(pointer.as_ptr(), bytes) };
+        #[cfg(flatland_loom)]
+        for (byte, at) in bytes.iter_mut().zip(offset..).filter(|(_, at)| self.words.has(*at)) {
+            *byte = self.words.load(at, Width::W1, Ordering::Relaxed).unwrap_or(0) as u8;
+        }
         true
     }
 
@@ -259,6 +283,10 @@ impl RamBlock {
         let Some(pointer) = self.pointer_to_write(offset, bytes.len()) else { return false };
         // SAFETY: as in `read`, the other way round.
         unsafe { copy::to_guest(pointer.as_ptr(), bytes) };
+        #[cfg(flatland_loom)]
+        for (byte, at) in bytes.iter().zip(offset..).filter(|(_, at)| self.words.has(*at)) {
+            self.words.store(at, Width::W1, (*byte).into(), Ordering::Relaxed);
+        }
         self.dirty.written(offset, bytes.len() as u64);
         true
     }
@@ -270,6 +298,10 @@ impl RamBlock {
         let Some(pointer) = self.pointer_to_write(offset, length) else { return false };
         // SAFETY: as in `write`.
         unsafe { copy::fill_guest(pointer.as_ptr(), length, byte) };
+        #[cfg(flatland_loom)]
+        for at in (offset..offset + len).take_while(|at| self.words.has(*at)) {
+            self.words.store(at, Width::W1, byte.into(), Ordering::Relaxed);
+        }
         self.dirty.written(offset, len);
         true
     }

@@ -16,6 +16,8 @@ mod dirty;
 mod extent;
 pub mod fence;
 mod huge;
+#[cfg(flatland_loom)]
+mod model;
 mod page;
 mod slice;
 

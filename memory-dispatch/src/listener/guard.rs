@@ -3,7 +3,7 @@
 use super::list::{Batch, Change, Entry, tell};
 use super::{Listener, Refusal};
 use crate::space::AddressSpace;
-use crate::sync::Arc;
+use crate::sync::{Arc, ViewArc};
 use crate::system::{MemorySystem, SystemInner};
 use memory_core::{DirtyClients, MemoryError, SpaceId};
 use memory_flatview::View;
@@ -104,7 +104,7 @@ impl SystemInner {
         }
         let spaces = self.live_spaces();
         let live = spaces.iter().map(|space| (space.id(), space.published().load_full()));
-        let views: Vec<(SpaceId, Arc<View>)> = live.chain(self.departed()).collect();
+        let views: Vec<(SpaceId, ViewArc<View>)> = live.chain(self.departed()).collect();
         let empty = self.empty_view();
         let known = views.iter().filter(|(space, _)| entry.knows(*space));
         let changes: Vec<_> = known
