@@ -38,13 +38,26 @@ impl<'a> Chains<'a> {
     /// # Errors
     /// Rings or descriptors that are out of memory, in a loop or of the wrong direction.
     pub fn take(&mut self) -> Result<Option<Chain<'a>>, Malformed> {
-        if self.left == 0 {
-            return Ok(None);
+        while self.left > 0 {
+            let mut available = self.queue.iter(self.memory).map_err(|_| Malformed)?;
+            if let Some(chain) = available.next() {
+                self.left -= 1;
+                return self.chain(chain).map(Some);
+            }
+            if !self.ask_for_notification()? {
+                return Ok(None);
+            }
+            // a driver that plays with its index is not followed for ever
+            self.left -= 1;
         }
-        let mut available = self.queue.iter(self.memory).map_err(|_| Malformed)?;
-        let Some(chain) = available.next() else { return Ok(None) };
-        self.left -= 1;
-        self.chain(chain).map(Some)
+        Ok(None)
+    }
+
+    /// Has the driver tell of the next buffer. Whether one came before it could know that.
+    fn ask_for_notification(&mut self) -> Result<bool, Malformed> {
+        // a driver without event indexes tells of each
+        let asks = self.queue.event_idx_enabled();
+        if asks { self.queue.enable_notification(self.memory).map_err(|_| Malformed) } else { Ok(false) }
     }
 
     fn chain(&self, chain: DescriptorChain<&'a DmaMemory>) -> Result<Chain<'a>, Malformed> {
