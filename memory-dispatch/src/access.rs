@@ -206,7 +206,7 @@ impl<'a> Access<'a> {
         }
         let offset = found.offset(part);
         if let Some(intercepts) = found.range.intercepts()
-            && self.is_intercepted(part, mmio, intercepts, (offset, width, value))
+            && self.is_intercepted(found, part, mmio, intercepts, (offset, width, value))
         {
             return Ok(());
         }

@@ -78,10 +78,11 @@ impl Coalesced {
         Ok(())
     }
 
-    /// Whether there may be something to carry out.
+    /// Whether there may be something to carry out. Who has queued something sees it here, or finds it carried out: `pending`
+    /// alone is off for an instant when a drain ends.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
-        self.pending.load(Ordering::SeqCst)
+        self.pending.load(Ordering::SeqCst) || !self.ring.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Drain> {
@@ -254,7 +255,8 @@ fn allows_reentry(target: &Target) -> bool {
     }
 }
 
-/// Whether writes to a target may be queued on this thread: one that a device makes to itself is refused at once.
+/// Whether writes to a target may be queued on this thread: one that a device makes to itself is refused at once, and one
+/// that a queued write leads to goes on in the chain of that, which ends, while a drain of what feeds it would not.
 pub(crate) fn may_queue(target: &Target) -> bool {
-    !chain::is_inside(target.guard())
+    !DRAINING.get() && !chain::is_inside(target.guard())
 }

@@ -19,6 +19,7 @@ impl Access<'_> {
     /// value is compared in the device's byte order.
     pub(super) fn is_intercepted(
         &self,
+        found: &Found<'_>,
         part: &Part,
         mmio: &BoundMmio,
         intercepts: &Intercepts,
@@ -31,6 +32,8 @@ impl Access<'_> {
         let order = self.space.config().order;
         let written = mmio.rules.device_value(width, value, order);
         if let Some(event) = intercepts.events_in(offset, offset).find(|event| event.hits(width, written)) {
+            // whoever hears it finds what was written before it
+            self.flush(found);
             event.event.signal();
             return true;
         }

@@ -366,3 +366,71 @@ fn a_queued_write_reaches_its_device_wherever_that_has_gone() {
     drop(board);
     assert!(weak.upgrade().is_none());
 }
+
+#[test]
+fn queued_writes_that_lead_to_each_other_come_to_an_end() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    board.system.coalesce(true);
+    let (first, there) = port(&mut board, 0x1000, AccessRules::new());
+    let (second, back) = port(&mut board, 0x2000, AccessRules::new());
+    there.add_coalesced(range(0, 3)).unwrap();
+    back.add_coalesced(range(0, 3)).unwrap();
+    let faults = Arc::<Mutex<Vec<BusFault>>>::default();
+    for (port, to) in [(&first, 0x2000), (&second, 0x1000)] {
+        let (space, faults) = (Arc::downgrade(&board.space), faults.clone());
+        let weak = Arc::downgrade(port);
+        let pass_on = move |value| {
+            // the guard ends the chain long before that
+            if weak.upgrade().is_some_and(|port| port.written.lock().unwrap().len() > 3) {
+                return;
+            }
+            let space = space.upgrade().unwrap();
+            if let Err(fault) = space.store(to, Width::W4, value, ATTRS) {
+                faults.lock().unwrap().push(fault);
+            }
+        };
+        assert!(port.at_write.set(Box::new(pass_on)).is_ok());
+    }
+    board.store(0x1000, Width::W4, 7).unwrap();
+    board.system.flush_coalesced();
+    assert_eq!((first.take(), second.take()), (vec![(0, 7)], vec![(0, 7)]));
+    assert_eq!(*faults.lock().unwrap(), [BusFault::ACCESS], "as it would be if nothing was queued");
+}
+
+#[test]
+fn queued_writes_reach_the_device_before_its_doorbell_rings() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    board.system.coalesce(true);
+    let (port, region) = port(&mut board, 0x1000, AccessRules::new());
+    let bell = event();
+    region.add_coalesced(range(0, 3)).unwrap();
+    region.add_ioevent(IoEvent::new(8, Width::W4, bell.clone())).unwrap();
+    let heard = bell.clone();
+    assert!(port.at_write.set(Box::new(move |_| assert_eq!(heard.take(), 0, "too early"))).is_ok());
+    board.store(0x1000, Width::W4, 7).unwrap();
+    board.store(0x1008, Width::W4, 1).unwrap();
+    assert_eq!((port.take(), bell.take()), (vec![(0, 7)], 1));
+}
+
+#[test]
+fn a_reader_sees_its_own_queued_writes_whoever_drains() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    board.system.coalesce(true);
+    let (_port, region) = port(&mut board, 0x1000, AccessRules::new());
+    region.add_coalesced(range(0, 3)).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let drainers = || {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                board.system.flush_coalesced();
+            }
+        };
+        scope.spawn(drainers);
+        let missed = (1..=500_000u64).find(|count| {
+            board.space.store(0x1000, Width::W4, *count, ATTRS).unwrap();
+            board.space.load(0x1008, Width::W4, ATTRS) != Ok(*count)
+        });
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(missed, None);
+    });
+}
