@@ -306,14 +306,16 @@ impl RamBlock {
         true
     }
 
-    /// The page of host memory at `offset`, a multiple of [`PAGE_SIZE`], if all of it lies inside.
+    /// The page of host memory at `offset`, a multiple of [`PAGE_SIZE`], if all of it lies inside. Memory of the caller's
+    /// that does not begin at a page has none.
     pub fn page(self: &Arc<Self>, offset: u64) -> Option<HostPage> {
         if !offset.is_multiple_of(PAGE_SIZE as u64) {
             return None;
         }
-        let pointer = self.pointer(offset, PAGE_SIZE)?;
-        // SAFETY: `pointer` is valid for a page for as long as the block lives, which the page keeps alive. The
-        // mapping starts at a page of the host, which is a multiple of ours, so `pointer` is page aligned.
+        let pointer = self
+            .pointer(offset, PAGE_SIZE)
+            .filter(|pointer| pointer.addr().get().is_multiple_of(PAGE_SIZE))?;
+        // SAFETY: `pointer` is page aligned, and valid for a page for as long as the block lives, which the page keeps alive.
         Some(unsafe { HostPage::new(pointer, offset, self.clone()) })
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::access::Width;
 use crate::error::MemoryError;
-use crate::host::DirtyClients;
+use crate::host::{DirtyClients, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::sync::Mutex;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -93,6 +93,21 @@ fn memory_of_the_caller_s_is_kept_until_the_block_goes() {
     assert!(block.discard(0, 0).is_err() && !*gone.lock().unwrap());
     drop(block);
     assert!(*gone.lock().unwrap());
+}
+
+#[test]
+fn memory_of_the_callers_lends_only_pages_that_are_aligned() {
+    let mut memory = vec![0u64; 3 * PAGE_SIZE / 8];
+    let base = NonNull::new(memory.as_mut_ptr().cast::<u8>()).unwrap();
+    let aligned = base.as_ptr().align_offset(PAGE_SIZE);
+    for (offset, lends) in [(aligned, true), (aligned + 1, false), (aligned + 8, false)] {
+        // SAFETY: up to the second page's end and 8 bytes more it is all inside the vector's three.
+        let pointer = unsafe { base.add(offset) };
+        // SAFETY: the vector outlives the block, and nobody else uses it.
+        let block = unsafe { RamBlock::from_raw(pointer, PAGE_SIZE, ()) }.unwrap();
+        assert_eq!(block.page(0).is_some(), lends, "{offset}");
+        assert!(block.store(4, Width::W4, 7), "through the block all the same");
+    }
 }
 
 #[test]
