@@ -11,7 +11,8 @@ pub const CONTEXTS_LOW: u64 = 0x00;
 pub const CONTEXTS_HIGH: u64 = 0x04;
 /// Bit 0: requesters are translated. Without it every access of theirs is refused.
 pub const CONTROL: u64 = 0x08;
-/// A write forgets what was translated: 1 everything, 2 one requester, 3 one page of one requester.
+/// A write forgets what was translated: 1 everything, 2 one requester, 3 4 KiB of one requester, whatever the size of the
+/// page that they are part of: a large one is forgotten by as many writes, or by 2.
 pub const INVALIDATE: u64 = 0x0c;
 /// The requester that [`INVALIDATE`] is about.
 pub const REQUESTER: u64 = 0x10;
