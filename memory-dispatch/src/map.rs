@@ -180,9 +180,13 @@ impl fmt::Debug for MapGuard {
 }
 
 /// Whether writes can only be lost.
-fn is_refused(range: &FlatRange, part: &Part, direction: Direction) -> bool {
-    let read_only = range.flags().contains(RangeFlags::READ_ONLY);
-    direction == Direction::Write && (read_only || matches!(part.target().backing(), Backing::Rom(_)))
+pub(crate) fn is_refused(range: &FlatRange, part: &Part, direction: Direction) -> bool {
+    let read_only = match part.target().backing() {
+        Backing::Rom(_) => true,
+        Backing::Ram(block) | Backing::RamDevice(block) => block.is_read_only(),
+        _ => false,
+    };
+    direction == Direction::Write && (read_only || range.flags().contains(RangeFlags::READ_ONLY))
 }
 
 /// How many of `len` bytes from `found` on are one stretch of host memory: neighbours that go on in the same block count.

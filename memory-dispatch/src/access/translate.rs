@@ -3,7 +3,7 @@
 use super::Access;
 use super::found::{Found, direct};
 use crate::chain;
-use crate::map::Direction;
+use crate::map::{Direction, is_refused};
 use crate::space::AddressSpace;
 use crate::sync::Arc;
 use memory_core::{Backing, BusFault, Permissions, Target};
@@ -66,7 +66,7 @@ impl Access<'_> {
             let onward = self.translate(&found, part, permission)?;
             return onward.run(self, |access| access.lend(onward.address, most(onward.rest), direction));
         }
-        if direction == Direction::Write && matches!(part.target().backing(), Backing::Rom(_)) {
+        if is_refused(found.range, part, direction) {
             return Err(BusFault::DECODE);
         }
         let lent = direct(&found, direction);

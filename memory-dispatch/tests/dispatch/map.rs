@@ -211,3 +211,14 @@ fn a_window_keeps_the_byte_order_of_its_space() {
     assert_eq!(block.load(0, Width::W4), Some(0x4433_2211));
     assert_eq!(window.load(0, Width::W4), board.space.load(0, Width::W4, ATTRS));
 }
+
+#[test]
+fn memory_that_the_host_cannot_write_is_not_mapped_to_be_written() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let block = RamBlock::builder(0x1000u64).read_only().build().unwrap();
+    let ram = board.memory().ram("image", block).build().unwrap();
+    board.map(0, ram);
+    assert!(board.space.map(0, 4, Direction::Read, ATTRS).is_ok());
+    let refused = board.space.map(0, 4, Direction::Write, ATTRS).err();
+    assert_eq!(refused, Some(BusFault::DECODE.into()), "what was written would be lost");
+}
