@@ -1,9 +1,10 @@
 //! Announcements of IOMMUs, and who wants to hear them.
 
+use crate::listener::Refusal;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, Condvar, DashMap, Mutex, MutexGuard, PoisonError, Weak, thread};
 use crate::system::{MemorySystem, SystemInner};
-use memory_core::{AddrRange, Backing, IommuEntry, IommuEvents, MemoryError, RegionId, RegionRef};
+use memory_core::{AddrRange, Backing, Iommu, IommuEntry, IommuEvents, MemoryError, RegionId, RegionRef};
 use std::error::Error;
 use std::fmt;
 
@@ -122,6 +123,21 @@ impl Notifier {
 #[derive(Default)]
 pub(crate) struct Notifiers {
     by_region: DashMap<RegionId, Vec<Arc<Notifier>>>,
+    /// The thread that tells an IOMMU what is wanted of it. Held to change it, never while an IOMMU runs.
+    telling: Mutex<Option<thread::ThreadId>>,
+    told: Condvar,
+}
+
+/// This thread tells an IOMMU what is wanted until this is dropped.
+struct Telling<'a> {
+    notifiers: &'a Notifiers,
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        *self.notifiers.telling() = None;
+        self.notifiers.told.notify_all();
+    }
 }
 
 impl Notifiers {
@@ -133,6 +149,24 @@ impl Notifiers {
     fn wanted(&self, region: RegionId, index: usize) -> IommuEvents {
         let of_index = self.of(region).into_iter().filter(|notifier| notifier.index == index);
         of_index.fold(IommuEvents::empty(), |all, notifier| all | notifier.events)
+    }
+
+    fn telling(&self) -> MutexGuard<'_, Option<thread::ThreadId>> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no other thread tells an IOMMU anything. `None` if this one does, further down.
+    fn begin_telling(&self) -> Option<Telling<'_>> {
+        let me = thread::current().id();
+        let mut telling = self.telling();
+        while let Some(other) = *telling {
+            if other == me {
+                return None;
+            }
+            telling = self.told.wait(telling).unwrap_or_else(PoisonError::into_inner);
+        }
+        *telling = Some(me);
+        Some(Telling { notifiers: self })
     }
 
     fn remove(&self, region: RegionId, notifier: &Arc<Notifier>) {
@@ -261,12 +295,27 @@ impl SystemInner {
         let target = self.memory().read(|tree| tree.bind(region.id()))?;
         let Some(target) = target else { return Ok(()) };
         let result = match target.backing() {
-            Backing::Iommu(iommu) => iommu.events_wanted(index, self.notifiers().wanted(region.id(), index)),
+            Backing::Iommu(iommu) => self.tell_what_is_wanted(&**iommu, region.id(), index),
             _ => Ok(()),
         };
         if let Some(last) = Arc::into_inner(target) {
             self.reclaim().retire(Box::new(last));
         }
         result.map_err(|reason| IommuError::Refused { region: region.name().clone(), reason })
+    }
+
+    /// What an IOMMU hears last is what is wanted, whoever comes and goes meanwhile: one thread at a time tells, and tells
+    /// again if it is not true any more. Who has the writers' lock waits for nobody who may want it.
+    fn tell_what_is_wanted(&self, iommu: &dyn Iommu, region: RegionId, index: usize) -> Result<(), Refusal> {
+        let notifiers = self.notifiers();
+        let waits = !self.memory().is_inside_transaction();
+        let _telling = if waits { notifiers.begin_telling() } else { None };
+        loop {
+            let wanted = notifiers.wanted(region, index);
+            let result = iommu.events_wanted(index, wanted);
+            if notifiers.wanted(region, index) == wanted {
+                return result;
+            }
+        }
     }
 }

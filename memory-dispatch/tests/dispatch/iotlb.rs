@@ -11,7 +11,9 @@ use memory_dispatch::{
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 const BOTH: Permissions = Permissions::READ.union(Permissions::WRITE);
 const ALL: IommuEvents = IommuEvents::all();
@@ -343,4 +345,80 @@ fn memory_behind_an_iommu_is_mapped_itself_to_the_end_of_its_page() {
     guard.unmap(2).unwrap();
     let fault = bench.dma.map(0x1800, 1, Direction::Read, ATTRS).err().unwrap();
     assert_eq!(fault, BusFault::ACCESS.into());
+}
+
+#[test]
+fn a_read_only_range_behind_an_iommu_is_not_mapped_to_be_written() {
+    let mut bench = Bench::new();
+    let memory = bench.board.memory();
+    let ram = memory.ram("shadow", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+    let (rom, registers) = (
+        memory.rom("rom", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap(),
+        memory.reservation("elsewhere", 0x1000u64).build().unwrap(),
+    );
+    let ram = bench.board.map(0x20_0000, ram);
+    bench.board.map(0x20_1000, rom);
+    bench.board.map(0x20_2000, registers);
+    for page in 0..3u64 {
+        bench.map(0, page << 12, 0x20_0000 + (page << 12), 0xfff);
+    }
+    let map = |at, direction| bench.dma.map(at, 4, direction, ATTRS).map(|guard| guard.is_direct());
+    assert_eq!(map(0, Direction::Write), Ok(true));
+    ram.set_read_only(true).unwrap();
+    assert_eq!(map(0, Direction::Read), Ok(true));
+    assert_eq!(map(0, Direction::Write), Err(BusFault::DECODE.into()));
+    assert_eq!(map(0x1000, Direction::Write), Err(BusFault::DECODE.into()));
+    // as without an IOMMU
+    let without = bench.board.space.map(0x20_2000, 4, Direction::Write, ATTRS).map(|guard| guard.is_direct());
+    assert_eq!(map(0x2000, Direction::Write), without);
+}
+
+/// An IOMMU that is slow to hear that nobody wants anything any more.
+#[derive(Default)]
+struct Slow {
+    wanted: Mutex<Option<IommuEvents>>,
+    hears: OnceLock<Sender<()>>,
+    goes_on: Mutex<Option<Receiver<()>>>,
+}
+
+impl Iommu for Slow {
+    fn translate(&self, _: u64, _: Permissions, _: TxAttrs) -> Option<IommuEntry> {
+        None
+    }
+
+    fn events_wanted(&self, _: usize, events: IommuEvents) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let goes_on = if events.is_empty() { self.goes_on.lock().unwrap().take() } else { None };
+        if let Some(goes_on) = goes_on {
+            self.hears.get().unwrap().send(()).unwrap();
+            // not for ever: it may be that others wait for this
+            let _late = goes_on.recv_timeout(Duration::from_millis(300));
+        }
+        *self.wanted.lock().unwrap() = Some(events);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_iommu_hears_last_what_is_wanted_last() {
+    let board = Board::new(Door::Space, SpaceConfig::default());
+    let slow = Arc::<Slow>::default();
+    let (hears, heard) = channel();
+    let (go_on, goes_on) = channel();
+    slow.hears.set(hears).unwrap();
+    *slow.goes_on.lock().unwrap() = Some(goes_on);
+    let region = board.memory().iommu("slow", 0x1000u64, Arc::downgrade(&slow)).build().unwrap();
+    let listen = || board.system.notify_iommu(&region, (0, range(0, 0xfff)), (ALL, false), |_| ()).unwrap();
+    let first = listen();
+    let second = std::thread::scope(|scope| {
+        let ends = scope.spawn(|| drop(first));
+        // one goes, and while the IOMMU is told that nobody is left another one comes
+        heard.recv().unwrap();
+        let second = listen();
+        go_on.send(()).ok();
+        ends.join().unwrap();
+        second
+    });
+    assert_eq!(*slow.wanted.lock().unwrap(), Some(ALL), "somebody listens");
+    drop(second);
+    assert_eq!(*slow.wanted.lock().unwrap(), Some(IommuEvents::empty()));
 }
