@@ -83,12 +83,23 @@ impl IrqLine {
         Self::default()
     }
 
-    /// Leads the line to `input`, once; false if it led somewhere already.
+    /// Leads the line to `input`, once; false if it led somewhere already. The input hears of a line that is high.
     pub fn connect(&self, input: IrqInput) -> bool {
-        self.line.input.set(input).is_ok()
+        let set = input.set.clone();
+        if self.line.input.set(input).is_err() {
+            return false;
+        }
+        if self.level() {
+            set(true);
+            // lowered meanwhile: who did so may have told the input before it was raised here
+            if !self.level() {
+                set(false);
+            }
+        }
+        true
     }
 
-    /// Sets the level. The input hears of changes only.
+    /// Sets the level. The input hears of changes only, and of what it was when it was [connected](IrqLine::connect).
     pub fn set(&self, level: bool) {
         if level && self.is_cut() {
             return;
@@ -131,6 +142,21 @@ impl fmt::Debug for IrqLine {
 mod tests {
     use super::*;
     use crate::sync::Mutex;
+
+    #[test]
+    fn what_a_line_is_led_to_hears_that_it_is_high_already() {
+        let seen = Arc::<Mutex<Vec<bool>>>::default();
+        let input = || {
+            let log = seen.clone();
+            IrqInput::new(move |level| log.lock().unwrap().push(level))
+        };
+        let line = IrqLine::new();
+        line.set(true);
+        assert!(line.connect(input()));
+        line.set(false);
+        assert_eq!(*seen.lock().unwrap(), [true, false]);
+        assert!(IrqLine::new().connect(input()) && seen.lock().unwrap().len() == 2, "a low line is no news");
+    }
 
     #[test]
     fn a_line_that_is_cut_goes_low_and_stays_so() {

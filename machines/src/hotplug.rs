@@ -85,14 +85,12 @@ impl Machine {
         let mut devices = self.devices();
         let parts = Parts { system: self.system(), regions: self.regions(), devices: &devices };
         let plugged = parts.make_device(&said, self.host(), dma_space(&spec, &said, self.spaces())?)?;
-        wiring::connect_device(&said, &plugged, &devices, self.cpu())?;
+        let lines = wiring::lines_of(&said, &plugged, &devices, self.cpu())?;
         devices.push(plugged.clone());
         let parts = Parts { system: self.system(), regions: self.regions(), devices: &devices };
-        let mapped = parts.places(&said, &plugged).and_then(|places| parts.map(&places, &said.origin));
-        if let Err(error) = mapped {
-            plugged.unwire();
-            return Err(error.into());
-        }
+        parts.places(&said, &plugged).and_then(|places| parts.map(&places, &said.origin))?;
+        // an interrupt controller does not forget a request: lines of a device that is refused lead nowhere
+        lines.connect();
         spec.devices.push(said);
         self.replace_devices(devices, spec);
         Ok(plugged)

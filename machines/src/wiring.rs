@@ -4,7 +4,7 @@ use crate::cpu::Cpu;
 use crate::file::{DeviceSpec, FileError, MachineSpec, WireEnd, WireSpec, WireTarget};
 use crate::plugged::Plugged;
 use crate::sync::Arc;
-use devices::{Interrupt, IrqInputs};
+use devices::{Interrupt, IrqInput, IrqInputs, IrqLine};
 
 /// Connects every wire of the machine. A single target of a group of outputs stands for consecutive inputs from there
 /// on: output 0 leads to it, output 1 to the one after, as one of a hart's each.
@@ -16,25 +16,45 @@ pub(crate) fn connect(
     spec.devices
         .iter()
         .zip(devices)
-        .try_for_each(|(said, plugged)| connect_device(said, plugged, devices, cpu))
+        .try_for_each(|(said, plugged)| lines_of(said, plugged, devices, cpu).map(Lines::connect))
 }
 
-/// Connects the wires of one device.
-pub(crate) fn connect_device(
+/// Lines of a device, with where they are to lead.
+pub(crate) struct Lines(Vec<(IrqLine, IrqInput)>);
+
+impl Lines {
+    /// Leads them there, which cannot fail. Inputs hear of lines that are high.
+    pub(crate) fn connect(self) {
+        for (line, input) in self.0 {
+            line.connect(input);
+        }
+    }
+}
+
+/// Where the lines of one device are to lead, which leads nowhere yet.
+pub(crate) fn lines_of(
     said: &DeviceSpec,
     plugged: &Plugged,
     devices: &[Arc<Plugged>],
     cpu: Option<&Cpu>,
-) -> Result<(), FileError> {
-    said.wires.iter().try_for_each(|wire| connect_wire(wire, plugged, devices, cpu))
+) -> Result<Lines, FileError> {
+    let mut lines = Vec::new();
+    for (number, wire) in said.wires.iter().enumerate() {
+        if said.wires.iter().take(number).any(|before| before.output == wire.output) {
+            let message = format!("output `{}` leads somewhere already", wire.output);
+            return Err(wire.origin.error("", message));
+        }
+        lines.append(&mut lines_of_wire(wire, plugged, devices, cpu)?);
+    }
+    Ok(Lines(lines))
 }
 
-fn connect_wire(
+fn lines_of_wire(
     wire: &WireSpec,
     plugged: &Plugged,
     devices: &[Arc<Plugged>],
     cpu: Option<&Cpu>,
-) -> Result<(), FileError> {
+) -> Result<Vec<(IrqLine, IrqInput)>, FileError> {
     let refuse = |message: String| wire.origin.error("", message);
     let Some(output) = plugged.outputs().iter().find(|output| output.name == wire.output) else {
         let known: Vec<_> = plugged.outputs().iter().map(|output| output.name.as_str()).collect();
@@ -45,6 +65,7 @@ fn connect_wire(
         let (targets, lines) = (wire.targets.len(), output.lines.len());
         return Err(refuse(format!("{targets} targets for {lines} outputs `{}`", wire.output)));
     }
+    let mut lines = Vec::new();
     for (number, line) in output.lines.iter().enumerate() {
         let Some((target, index)) = target_of(wire, number) else { continue };
         let input =
@@ -55,11 +76,9 @@ fn connect_wire(
                 );
                 refuse(message)
             })?;
-        if !line.connect(input) {
-            return Err(refuse(format!("output `{}` leads somewhere already", wire.output)));
-        }
+        lines.push((line.clone(), input));
     }
-    Ok(())
+    Ok(lines)
 }
 
 /// Where output `number` of a group leads: which target, and which input of it.

@@ -82,6 +82,37 @@ fn lists_snapshots_and_maps_follow_and_the_name_can_be_used_again() {
     }
 }
 
+/// A transport whose device waits for its interrupt to be acknowledged, wired to two inputs of the PLIC.
+fn interrupting(second: &str) -> String {
+    format!(
+        r#"
+        type = "virtio-mmio"
+        name = "extra"
+        at = "0x1000_9000"
+        backend = {{ type = "virtio-rng" }}
+        state = {{ interrupt-status = 1 }}
+        wire = {{ irq = "plic:40"{second} }}
+        "#
+    )
+}
+
+/// Whether the PLIC has a request of input 40.
+fn is_pending(machine: &Machine) -> bool {
+    load(machine, 0xc00_1004).unwrap() & 1 << 8 != 0
+}
+
+#[test]
+fn a_device_that_comes_with_its_line_raised_interrupts_and_one_that_is_refused_does_not() {
+    let machine = board();
+    let refused = plug(&machine, &interrupting(", no-such = \"plic:41\"")).unwrap_err().to_string();
+    assert!(refused.contains("no-such"), "{refused}");
+    let overlaps = interrupting("").replace("0x1000_9000", "0x1000_8000");
+    assert!(plug(&machine, &overlaps).unwrap_err().to_string().contains("overlaps"));
+    assert!(!is_pending(&machine), "the machine is as it was");
+    plug(&machine, &interrupting("")).unwrap();
+    assert!(is_pending(&machine));
+}
+
 #[test]
 fn a_name_can_be_used_again_while_a_pin_keeps_the_old_memory() {
     let machine = board();
