@@ -29,7 +29,7 @@ pub struct VirtioMmio {
     /// Whether a strange access was logged; a guest must not fill the log.
     #[serde(skip)]
     logged: AtomicBool,
-    /// Held while a queue is served, which a reset waits for: nothing is written after it. Lock order: before the state.
+    /// Held while a queue is served, which a reset and the stop of a queue wait for: nothing is written after them. Lock order: before the state.
     #[serde(skip)]
     serving: Mutex<()>,
 
@@ -217,15 +217,19 @@ impl VirtioMmio {
 
     /// A queue is taken up if all of it lies in memory that the device may use as a queue is used.
     fn write_ready(&self, ready: bool) {
+        if !ready {
+            // the memory is the driver's again when this returns
+            let _serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(queue) = self.state().selected() {
+                queue.ready = false;
+            }
+            return;
+        }
         let (index, registers, event_idx) = {
             let mut state = self.state();
             let event_idx = state.driver_features & F_EVENT_IDX != 0;
             let index = usize::try_from(state.queue_sel).unwrap_or(usize::MAX);
             let Some(queue) = state.selected() else { return };
-            if !ready {
-                queue.ready = false;
-                return;
-            }
             (index, QueueRegisters { ready: true, ..*queue }, event_idx)
         };
         let most = self.sizes().get(index).copied().unwrap_or_default();

@@ -371,3 +371,43 @@ fn a_driver_with_event_indexes_is_asked_for_each_notification_that_is_needed() {
         assert_eq!(read, (0, vec![sector; 512]));
     }
 }
+
+/// An output that is stuck until it is let go.
+struct Stuck(std::sync::mpsc::Sender<()>, std::sync::mpsc::Receiver<()>);
+
+impl std::io::Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.send(()).unwrap();
+        self.1.recv().unwrap();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_queue_that_was_stopped_is_not_written_any_more() {
+    let mut board = Board::new();
+    let ((inside, is_inside), (go_on, goes_on)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    board.host.console = crate::Console::new(Stuck(inside, goes_on));
+    let mut driver = Driver::new(&board, json!({ "type": "virtio-console", "backend": "stdio" }));
+    driver.start();
+    driver.offer(1, &[Part::Read(DATA, 5)]);
+    is_inside.recv().unwrap();
+    driver.set(QUEUE_SEL, 1);
+    let space = &board.space;
+    let used = || space.load(USED + STEP + 2, Width::W2, TxAttrs::default()).unwrap();
+    let at_stop = std::thread::scope(|scope| {
+        let stops = scope.spawn(|| {
+            space.store(REGS + QUEUE_READY, Width::W4, 0, TxAttrs::default()).unwrap();
+            used()
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        go_on.send(()).unwrap();
+        stops.join().unwrap()
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!((driver.get(QUEUE_READY), used()), (0, at_stop), "the memory is the driver's again");
+}
