@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::{Workspace, succeeds};
-use crate::{firmware, guests, lint, test};
+use crate::{coverage, firmware, guests, lint, miri, test, tsan};
 
 /// Every chore of the workspace.
 #[derive(Clone, Debug, Parser)]
@@ -45,6 +45,16 @@ pub enum Command {
         #[arg(long)]
         if_available: bool,
     },
+    /// Run the tests of host memory, views and handles under Miri, where the nightly toolchain has it.
+    Miri,
+    /// Run the tests of the memory crates under ThreadSanitizer, where there is a nightly toolchain.
+    Tsan,
+    /// Measure which lines of the memory crates their tests run; fail below 90 % of them.
+    Coverage {
+        /// Print every file, and every line that was not run.
+        #[arg(long)]
+        lines: bool,
+    },
     /// Build the documentation; a warning is an error.
     Doc,
 }
@@ -63,6 +73,9 @@ impl Command {
             Self::Ci => ci(workspace),
             Self::Guests { check } => guests::run(workspace, *check),
             Self::Firmware { if_available } => firmware::run(workspace, *if_available),
+            Self::Miri => miri::run(workspace),
+            Self::Tsan => tsan::run(workspace),
+            Self::Coverage { lines } => coverage::run(workspace, *lines),
             Self::Doc => lint::doc(workspace),
         }
     }

@@ -1,19 +1,16 @@
 //! Fetching OpenSBI and U-Boot, which the project boots and does not ship.
 //!
 //! They come out of Debian's packages `opensbi` and `u-boot-qemu`, fetched with `apt-get download` and unpacked with
-//! `dpkg-deb`: nothing is installed and no other rights than writing to `target` are needed. The system's package
-//! lists are used where they do; otherwise lists of our own are fetched into `target`, and the system's stay as they
-//! are.
+//! `dpkg-deb`: nothing is installed and no other rights than writing to `target` are needed.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
+use crate::debian;
 use crate::tally::Skip;
-use crate::workspace::{Workspace, output_of, runs};
+use crate::workspace::Workspace;
 
 /// The firmware images that the boot tests use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +71,7 @@ pub fn ensure(workspace: &Workspace) -> Result<Firmware> {
     if let Some(firmware) = Firmware::present(workspace) {
         return Ok(firmware);
     }
-    for tool in ["apt-get", "dpkg-deb"] {
-        ensure!(
-            runs(tool, "--version"),
-            "{tool} is not installed: the firmware comes out of Debian's packages"
-        );
-    }
+    debian::tools_for("the firmware")?;
     fetch(&home)?;
     Firmware::present(workspace).context("Debian's packages do not hold the images that are looked for")
 }
@@ -105,72 +97,18 @@ fn fetch(home: &Path) -> Result<()> {
     let staging = tempfile::tempdir_in(home).context("cannot make a folder in target/firmware")?;
     let debs = staging.path().join("debs");
     fs::create_dir(&debs)?;
-    download(staging.path(), &debs).context("cannot download Debian's packages")?;
+    debian::download(staging.path(), &debs, &PACKAGES.map(|package| package.name))
+        .context("cannot download Debian's packages")?;
     for package in &PACKAGES {
         unpack(staging.path(), &debs, package, home).with_context(|| format!("package {}", package.name))?;
     }
     Ok(())
 }
 
-/// Puts the packages' files into `debs`.
-fn download(staging: &Path, debs: &Path) -> Result<()> {
-    let get = |options: &[OsString]| {
-        let mut command = apt_get(options);
-        command.current_dir(debs).arg("download").args(PACKAGES.iter().map(|package| package.name));
-        output_of(&mut command)
-    };
-    if get(&[]).is_ok() {
-        return Ok(());
-    }
-    // The system's lists are empty, or too old for what the archive has now.
-    let own = private_state(staging)?;
-    output_of(apt_get(&own).arg("update"))?;
-    get(&own)?;
-    Ok(())
-}
-
-/// `apt-get` that neither waits long for an archive which does not answer, nor asks anything.
-fn apt_get(options: &[OsString]) -> Command {
-    let mut command = Command::new("apt-get");
-    command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
-    for option in ["Acquire::Retries=1", "Acquire::http::Timeout=20", "Acquire::https::Timeout=20"] {
-        command.args(["-o", option]);
-    }
-    for option in options {
-        command.arg("-o").arg(option);
-    }
-    command
-}
-
-/// Options that make apt keep its lists and its cache below `staging`, so that anyone may fetch lists. Which packages
-/// are installed, and where the archive is, it still reads from the system.
-fn private_state(staging: &Path) -> Result<Vec<OsString>> {
-    let (lists, cache) = (staging.join("apt/lists"), staging.join("apt/cache"));
-    for folder in [lists.join("partial"), cache.join("archives/partial")] {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    let option = |name: &str, path: &Path| {
-        let mut option = OsString::from(format!("{name}="));
-        option.push(path);
-        option
-    };
-    Ok(vec![
-        option("Dir::State::Lists", &lists),
-        option("Dir::Cache", &cache),
-        // The user that apt would change to as root cannot write below `target`.
-        "APT::Sandbox::User=".into(),
-    ])
-}
-
 /// Unpacks the package out of `debs` and moves the folder that is wanted into `home`.
 fn unpack(staging: &Path, debs: &Path, package: &Package, home: &Path) -> Result<()> {
-    let prefix = format!("{}_", package.name);
-    let deb = fs::read_dir(debs)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
-        .context("apt-get download left no file of it")?;
     let tree = staging.join(package.name);
-    output_of(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&tree))?;
+    debian::unpack(debs, package.name, &tree)?;
     let target = home.join(package.target);
     if target.exists() {
         fs::remove_dir_all(&target).with_context(|| format!("cannot remove {}", target.display()))?;

@@ -15,11 +15,17 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod coverage;
+mod debian;
 pub mod firmware;
 pub mod guests;
 pub mod lint;
+mod llvm;
+mod miri;
 mod tally;
 mod test;
+mod toolchain;
+mod tsan;
 mod workspace;
 
 pub use cli::{Cli, Command};

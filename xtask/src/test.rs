@@ -1,11 +1,11 @@
 //! Running all tests of the workspace, with one summary at the end.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::tally::{Skip, Tally};
+use crate::tally::{Skip, Summary, Tally};
 use crate::workspace::Workspace;
 
 /// Runs `cargo test` over the workspace, every target and doctest, and does not stop at the first failure. What the
@@ -15,12 +15,20 @@ use crate::workspace::Workspace;
 ///
 /// Cargo cannot be started, or its output cannot be read or passed on.
 pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<bool> {
-    let skip_log = tempfile::NamedTempFile::new().context("cannot make the file for skipped tests")?;
     let mut command = workspace.cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]);
     if let Some(filter) = filter {
         command.args(["--", filter]);
     }
+    let summary = tallied(&mut command)?;
+    println!("\n{summary}");
+    Ok(summary.failed == 0)
+}
+
+/// Runs a `cargo test`, passes on what it prints, and adds up its runners' reports. A cargo that fails where no test
+/// does counts as one failure.
+pub(crate) fn tallied(command: &mut Command) -> Result<Summary> {
+    let skip_log = tempfile::NamedTempFile::new().context("cannot make the file for skipped tests")?;
     command.env(Skip::LOG, skip_log.path()).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot run cargo test")?;
 
@@ -40,7 +48,5 @@ pub fn run(workspace: &Workspace, filter: Option<&str>) -> Result<bool> {
     let status = child.wait().context("cannot wait for cargo test")?;
 
     let log = std::fs::read(skip_log.path()).context("cannot read the file of skipped tests")?;
-    let summary = tally.finish(status.success(), &String::from_utf8_lossy(&log));
-    writeln!(stdout, "\n{summary}")?;
-    Ok(status.success() && summary.failed == 0)
+    Ok(tally.finish(status.success(), &String::from_utf8_lossy(&log)))
 }
