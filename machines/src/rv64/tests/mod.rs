@@ -4,6 +4,7 @@ mod asm;
 mod atomics;
 mod csrs;
 mod instructions;
+mod litmus;
 mod machine;
 mod mapping;
 mod paging;
