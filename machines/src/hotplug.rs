@@ -111,7 +111,9 @@ impl Machine {
         let mut spec = MachineSpec::clone(&self.spec());
         let mut devices = self.devices();
         let at = devices.iter().position(|plugged| plugged.name == name).ok_or_else(unknown)?;
-        if let Some(by) = user_of(&spec, name) {
+        let user = devices.iter().find(|plugged| plugged.uses(name));
+        let user = user.map(|plugged| format!("device `{}`", plugged.name));
+        if let Some(by) = user_of(&spec, name).or(user) {
             return Err(UnplugError::InUse { device: name.to_owned(), by });
         }
         let plugged = devices.remove(at);

@@ -6,6 +6,7 @@ use crate::sync::Arc;
 use devices::{Device, DeviceError, Host, Realize, Surroundings};
 use memory_core::{Mapping, MemoryError, Region, RegionRef};
 use memory_dispatch::{AddressSpace, MemorySystem};
+use std::cell::RefCell;
 
 /// One region, where it is to be mapped, and who says so.
 pub(crate) type Place<'a> = (RegionRef, &'a Placement, &'a Origin);
@@ -59,12 +60,17 @@ impl Parts<'_> {
         let memory = self.system.memory();
         let object: Arc<dyn std::any::Any + Send + Sync> = device.clone();
         let owner = memory.owner(format!("/machine/{}", said.name), Arc::downgrade(&object));
+        let uses = RefCell::new(Vec::new());
         let region = |name: &str| {
             let exported = name.split_once('.').map(|(device, region)| Name::Exported {
                 device: device.to_owned(),
                 region: region.to_owned(),
             });
-            self.find(&Name::Declared(name.to_owned())).or_else(|| self.find(&exported?))
+            self.find(&Name::Declared(name.to_owned())).or_else(|| {
+                let found = self.find(exported.as_ref()?)?;
+                uses.borrow_mut().extend(name.split_once('.').map(|(device, _)| device.to_owned()));
+                Some(found)
+            })
         };
         let around = Surroundings { host, dma, requester: said.requester, region: &region };
         let mut realize = Realize::new(memory, owner.clone(), around);
@@ -75,7 +81,7 @@ impl Parts<'_> {
             error => said.origin.error("", error.to_string()),
         })?;
         let entry = self.system.entry(owner.id());
-        Ok(Arc::new(Plugged::new(&said.name, plug, entry, realize.finish())))
+        Ok(Arc::new(Plugged::new(&said.name, plug, entry, (realize.finish(), uses.take()))))
     }
 
     /// Where the regions of a device are to be mapped.

@@ -17,17 +17,22 @@ pub struct Plugged {
     exports: Vec<Export>,
     outputs: Vec<Output>,
     inputs: Vec<(String, IrqInputs)>,
+    /// Devices whose regions it uses.
+    uses: Vec<String>,
 }
 
+/// What a device has exported and wired.
+type Parts = (Vec<Export>, Vec<Output>, Vec<(String, IrqInputs)>);
+
 impl Plugged {
-    /// A device that `plug` keeps plugged in, with what it has exported and wired.
+    /// A device that `plug` keeps plugged in, with what it has exported and wired, and the devices whose regions it uses.
     pub(crate) fn new(
         name: &str,
         plug: Plug<dyn Device>,
         entry: Entry,
-        (exports, outputs, inputs): (Vec<Export>, Vec<Output>, Vec<(String, IrqInputs)>),
+        ((exports, outputs, inputs), uses): (Parts, Vec<String>),
     ) -> Self {
-        Self { name: name.to_owned(), plug: Mutex::new(Some(plug)), entry, exports, outputs, inputs }
+        Self { name: name.to_owned(), plug: Mutex::new(Some(plug)), entry, exports, outputs, inputs, uses }
     }
 
     fn plug(&self) -> MutexGuard<'_, Option<Plug<dyn Device>>> {
@@ -42,6 +47,11 @@ impl Plugged {
     /// Lets go of what keeps the device plugged in.
     pub(crate) fn take_plug(&self) -> Option<Plug<dyn Device>> {
         self.plug().take()
+    }
+
+    /// Whether it uses a region of the device of that name.
+    pub(crate) fn uses(&self, device: &str) -> bool {
+        self.uses.iter().any(|used| used == device)
     }
 
     /// The regions that it exports.

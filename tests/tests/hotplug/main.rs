@@ -114,6 +114,23 @@ fn a_device_that_comes_with_its_line_raised_interrupts_and_one_that_is_refused_d
 }
 
 #[test]
+fn video_memory_is_not_unplugged_under_its_display() {
+    let machine = board();
+    plug_dimm(&machine, "card", AT).unwrap();
+    plug(
+        &machine,
+        "type = \"framebuffer\"\nname = \"display\"\nvram = \"card.ram\"\nwidth = 64\nheight = 64\n",
+    )
+    .unwrap();
+    let error = machine.unplug("card").unwrap_err().to_string();
+    assert_eq!(error, "`card` is used by device `display`");
+    let saved = machine.snapshot().unwrap().to_toml();
+    build(MachineSpec::from_toml("snapshot.toml", &saved).unwrap());
+    unplug(&machine, "display");
+    unplug(&machine, "card");
+}
+
+#[test]
 fn a_name_can_be_used_again_while_a_pin_keeps_the_old_memory() {
     let machine = board();
     plug_dimm(&machine, "dimm0", AT).unwrap();
