@@ -99,13 +99,8 @@ impl Notifier {
             }
             calls.running.push(me);
         }
+        let _hearing = Hearing { notifier: self, me };
         (self.tell)(&notice);
-        let mut calls = self.calls();
-        if let Some(at) = calls.running.iter().position(|thread| *thread == me) {
-            calls.running.swap_remove(at);
-        }
-        drop(calls);
-        self.done.notify_all();
     }
 
     /// Nobody is called from here on. Waits for other threads that are.
@@ -116,6 +111,23 @@ impl Notifier {
         while calls.running.iter().any(|thread| *thread != me) {
             calls = self.done.wait(calls).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// This thread is inside a notifier's callback until this is dropped, by a panic too.
+struct Hearing<'a> {
+    notifier: &'a Notifier,
+    me: thread::ThreadId,
+}
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        let mut calls = self.notifier.calls();
+        if let Some(at) = calls.running.iter().position(|thread| *thread == self.me) {
+            calls.running.swap_remove(at);
+        }
+        drop(calls);
+        self.notifier.done.notify_all();
     }
 }
 

@@ -422,3 +422,20 @@ fn an_iommu_hears_last_what_is_wanted_last() {
     drop(second);
     assert_eq!(*slow.wanted.lock().unwrap(), Some(IommuEvents::empty()));
 }
+
+#[test]
+fn a_notifier_that_panicked_is_not_waited_for() {
+    let bench = Bench::new();
+    let everything = (0, AddrRange::ALL);
+    let tell = |_: &IommuNotice| panic!("on purpose");
+    let guard =
+        bench.board.system.notify_iommu(&bench.region, everything, (IommuEvents::MAP, false), tell).unwrap();
+    let died = std::thread::scope(|scope| scope.spawn(|| bench.map(0, 0, 0, 0xfff)).join());
+    assert!(died.is_err());
+    let (done, is_done) = channel();
+    std::thread::spawn(move || {
+        drop(guard);
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(5)).unwrap();
+}
