@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::{Workspace, succeeds};
-use crate::{coverage, firmware, guests, lint, miri, test, tsan};
+use crate::{coverage, firmware, fuzz, guests, lint, miri, test, tsan};
 
 /// Every chore of the workspace.
 #[derive(Clone, Debug, Parser)]
@@ -55,6 +55,8 @@ pub enum Command {
         #[arg(long)]
         lines: bool,
     },
+    /// Fuzz a target of `tests/fuzz`, or all in turn; what that needs is put into `target/tools`.
+    Fuzz(fuzz::Options),
     /// Build the documentation; a warning is an error.
     Doc,
 }
@@ -76,6 +78,7 @@ impl Command {
             Self::Miri => miri::run(workspace),
             Self::Tsan => tsan::run(workspace),
             Self::Coverage { lines } => coverage::run(workspace, *lines),
+            Self::Fuzz(options) => fuzz::run(workspace, options),
             Self::Doc => lint::doc(workspace),
         }
     }
@@ -124,5 +127,15 @@ mod tests {
         assert_eq!(parse(&["xtask", "test", "uart"]).unwrap(), Command::Test { filter: Some("uart".into()) });
         assert!(parse(&["xtask", "test", "uart", "plic"]).is_err());
         assert!(parse(&["xtask", "tset"]).is_err());
+    }
+
+    #[test]
+    fn fuzz_takes_one_target_or_all_or_lists_them() {
+        let accepts = |words: &[&str]| Cli::try_parse_from(words).is_ok();
+        assert!(accepts(&["xtask", "fuzz", "tree", "--seconds", "20"]));
+        assert!(
+            accepts(&["xtask", "fuzz", "--all", "--seconds", "20"]) && accepts(&["xtask", "fuzz", "--list"])
+        );
+        assert!(!accepts(&["xtask", "fuzz"]) && !accepts(&["xtask", "fuzz", "tree", "--all"]));
     }
 }

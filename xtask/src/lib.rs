@@ -1,4 +1,4 @@
-//! The chores of the Flatland workspace, each a module: format, lint, test, guests, firmware, documentation.
+//! The chores of the Flatland workspace, each a module: format, lint, test, fuzz, guests, firmware, documentation.
 //!
 //! `cargo xtask CHORE` is the one door to them. They are a library too, so that the `tests` package can run the
 //! structural checks and fetch the firmware in tests of its own, and can check the commands that the README shows.
@@ -18,6 +18,7 @@ mod cli;
 mod coverage;
 mod debian;
 pub mod firmware;
+pub mod fuzz;
 pub mod guests;
 pub mod lint;
 mod llvm;

@@ -1,0 +1,4 @@
+//! The importer of printed maps.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tests::fuzz::run("import", data));
