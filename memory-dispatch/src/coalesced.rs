@@ -258,5 +258,5 @@ fn allows_reentry(target: &Target) -> bool {
 /// Whether writes to a target may be queued on this thread: one that a device makes to itself is refused at once, and one
 /// that a queued write leads to goes on in the chain of that, which ends, while a drain of what feeds it would not.
 pub(crate) fn may_queue(target: &Target) -> bool {
-    !DRAINING.get() && !chain::is_inside(target.guard())
+    !DRAINING.with(Cell::get) && !chain::is_inside(target.guard())
 }
