@@ -19,7 +19,11 @@ const SUITES: [Suite; 4] = [
     Suite { package: "memory-core", target: &["--lib"], names: &["host::"] },
     Suite { package: "memory-flatview", target: &["--lib"], names: &[] },
     Suite { package: "memory-dispatch", target: &["--lib"], names: &[] },
-    Suite { package: "memory-dispatch", target: &["--test", "dispatch"], names: &["publish::", "single::"] },
+    Suite {
+        package: "memory-dispatch",
+        target: &["--test", "dispatch"],
+        names: &["publish::", "lifetime::", "single::"],
+    },
 ];
 
 /// The chore.

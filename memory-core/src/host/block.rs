@@ -18,7 +18,10 @@ use vm_memory::MmapRegion;
 /// What is behind a block, and goes with it.
 pub(super) enum Behind {
     Nothing,
+    #[cfg_attr(miri, expect(dead_code, reason = "there is no mmap"))]
     Mapping(MmapRegion),
+    #[cfg(miri)]
+    Allocation(#[expect(dead_code, reason = "kept for its drop")] super::mapping::Allocation),
     /// Memory of the caller's.
     Keeper(#[expect(dead_code, reason = "kept for its drop")] Box<dyn Any + Send + Sync>),
 }

@@ -1,7 +1,7 @@
 //! Making RAM blocks: what is behind them, and how.
 
 use super::block::{Behind, RamBlock};
-use super::{host_page_size, huge};
+use super::{host_page_size, huge, mapping};
 use crate::address::Size;
 use crate::sync::{Arc, thread};
 use std::any::Any;
@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::FromRawFd;
 use std::ptr::NonNull;
 use vm_memory::FileOffset;
-use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
+use vm_memory::mmap::MmapRegionError;
 
 /// Why host memory could not be had, or not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -181,17 +181,11 @@ impl RamBlockBuilder {
         if file.is_none() {
             flags |= libc::MAP_ANONYMOUS | self.huge_page.map_or(0, huge::map_flags);
         }
-        let mut builder = MmapRegionBuilder::new(len)
-            .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
-            .with_mmap_flags(flags);
-        if let Some(file) = file {
-            builder = builder.with_file_offset(file);
-        }
-        let mapping = builder.build().map_err(|reason| huge::map_error(size, self.huge_page, reason))?;
-        let base = NonNull::new(mapping.as_ptr()).ok_or(HostMemoryError::Size(size))?;
+        let mapped = mapping::map(len, flags, file);
+        let (behind, base) = mapped.map_err(|reason| huge::map_error(size, self.huge_page, reason))?;
         let page_size =
             self.huge_page.and_then(|page| u64::try_from(page.bytes()).ok()).unwrap_or_else(host_page_size);
-        let block = RamBlock::assemble(Behind::Mapping(mapping), base, len, size, self.read_only)
+        let block = RamBlock::assemble(behind, base, len, size, self.read_only)
             .pages(page_size, self.shared)
             .resizeable(self.used, self.on_resize);
         if self.prealloc > 0 {
@@ -240,9 +234,9 @@ impl RamBlock {
     /// ```
     /// use memory_core::{RamBlock, Width};
     /// use std::ptr::NonNull;
-    /// let mut memory = vec![0u64; 512].into_boxed_slice();
-    /// let pointer = NonNull::new(memory.as_mut_ptr().cast::<u8>()).expect("a box");
-    /// // SAFETY: the box is 4096 bytes long, lives as long as the block, and nobody else uses it.
+    /// let mut memory = vec![0u64; 512];
+    /// let pointer = NonNull::new(memory.as_mut_ptr().cast::<u8>()).expect("a vector");
+    /// // SAFETY: the vector is 4096 bytes long, lives as long as the block, and nobody else uses it.
     /// let block = unsafe { RamBlock::from_raw(pointer, 4096, memory) }?;
     /// assert!(block.store(8, Width::W8, 7));
     /// # Ok::<(), memory_core::HostMemoryError>(())
@@ -251,6 +245,7 @@ impl RamBlock {
     /// # Safety
     /// `pointer` is valid for reads and writes of `len` bytes until `keeper` is dropped, and until then nobody makes a
     /// reference to them or accesses them other than by atomics, volatile accesses, or copies that may race with the guest's.
+    /// A `Box` is such a reference, and moving it into `keeper` ends what `pointer` may do: hand in a `Vec`, or what unmaps.
     ///
     /// # Errors
     /// A length of zero or above the host's address space.

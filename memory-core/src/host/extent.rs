@@ -5,8 +5,8 @@ use super::builder::HostMemoryError;
 use crate::address::Size;
 use crate::sync::{AtomicU64, Ordering};
 use std::fs::File;
-use std::io;
 use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
 use std::sync::atomic::AtomicU8;
 
 /// How much of a block is in use.
@@ -110,6 +110,8 @@ impl RamBlock {
             ));
         };
         match (&self.behind, self.file()) {
+            #[cfg(miri)]
+            (Behind::Allocation(_), _) if self.fill(offset, len, 0) => {}
             (Behind::Mapping(_), None) => {
                 // SAFETY: the range is inside the mapping, of which no reference exists; its content may change at any time.
                 let result = unsafe { libc::madvise(pointer.as_ptr().cast(), length, libc::MADV_DONTNEED) };
@@ -140,15 +142,9 @@ impl RamBlock {
     /// Has the host give the pages of `len` bytes at `start`.
     pub(super) fn populate(&self, start: usize, len: usize) -> Result<(), HostMemoryError> {
         let Some(pointer) = self.pointer(start as u64, len) else { return Ok(()) };
-        // SAFETY: the range is inside the mapping; the call gives it pages and leaves what is in them.
-        if unsafe { libc::madvise(pointer.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE) } == 0 {
+        if populated(pointer, len)? {
             return Ok(());
         }
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() != Some(libc::EINVAL) {
-            return Err(HostMemoryError::Host { what: "the host has not enough memory", source: error });
-        }
-        // a kernel before 5.14: touch each page
         let page = usize::try_from(self.page_size()).unwrap_or(len);
         for at in (0..len).step_by(page.max(1)) {
             // SAFETY: `at` is inside the range; an atomic that changes nothing may race with all else.
@@ -157,4 +153,24 @@ impl RamBlock {
         }
         Ok(())
     }
+}
+
+/// Has the kernel give `len` bytes of a mapping their pages; false if it is too old to know how (before 5.14).
+#[cfg(not(miri))]
+fn populated(pointer: NonNull<u8>, len: usize) -> Result<bool, HostMemoryError> {
+    // SAFETY: the call gives the range its pages and leaves what is in them; for what is no mapping it is an error.
+    if unsafe { libc::madvise(pointer.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE) } == 0 {
+        return Ok(true);
+    }
+    let source = std::io::Error::last_os_error();
+    if source.raw_os_error() == Some(libc::EINVAL) {
+        return Ok(false);
+    }
+    Err(HostMemoryError::Host { what: "the host has not enough memory", source })
+}
+
+/// There is no kernel.
+#[cfg(miri)]
+fn populated(_: NonNull<u8>, _: usize) -> Result<bool, HostMemoryError> {
+    Ok(false)
 }

@@ -16,6 +16,7 @@ mod dirty;
 mod extent;
 pub mod fence;
 mod huge;
+mod mapping;
 #[cfg(flatland_loom)]
 mod model;
 mod page;
@@ -27,8 +28,11 @@ pub use dirty::{DirtyClients, DirtyLog, DirtySnapshot};
 pub use page::{HostPage, PAGE_SIZE};
 pub use slice::{BlockLog, LogSlice};
 
-/// Bytes in a page of the host, a power of two.
+/// Bytes in a page of the host, a power of two. Miri has no host.
 fn host_page_size() -> u64 {
+    if cfg!(miri) {
+        return PAGE_SIZE as u64;
+    }
     // SAFETY: the call takes a number and returns one.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     u64::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(PAGE_SIZE as u64)

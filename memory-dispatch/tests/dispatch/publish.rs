@@ -6,7 +6,7 @@ use memory_dispatch::SpaceConfig;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-const COMMITS: u64 = 3_000;
+const COMMITS: u64 = if cfg!(miri) { 20 } else { 3_000 };
 
 #[test]
 fn two_registers_that_change_in_one_transaction_change_together() {

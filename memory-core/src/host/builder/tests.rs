@@ -28,6 +28,7 @@ fn first_byte(mut file: &File, number: u64) -> u8 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "there are no files")]
 fn a_file_is_shared_private_or_only_read_from_an_offset_on() {
     let file = file();
     let clone = || file.try_clone().unwrap();
@@ -53,6 +54,7 @@ fn a_file_is_shared_private_or_only_read_from_an_offset_on() {
 const ROLE: &str = "FLATLAND_TEST_SHARED_MEMORY";
 
 #[test]
+#[cfg_attr(miri, ignore = "there are no processes")]
 fn a_memfd_is_shared_with_another_process() {
     if let Ok(path) = std::env::var(ROLE) {
         let file = File::options().read(true).write(true).open(path).unwrap();
@@ -77,17 +79,17 @@ fn a_memfd_is_shared_with_another_process() {
 
 #[test]
 fn memory_of_the_caller_s_is_kept_until_the_block_goes() {
-    struct Keeper(Box<[u64]>, Arc<Mutex<bool>>);
+    struct Keeper(Vec<u64>, Arc<Mutex<bool>>);
     impl Drop for Keeper {
         fn drop(&mut self) {
             *self.1.lock().unwrap() = self.0[1] == 7;
         }
     }
     let gone = Arc::new(Mutex::new(false));
-    let mut memory = vec![0u64; 16].into_boxed_slice();
+    let mut memory = vec![0u64; 16];
     let pointer = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
     let keeper = Keeper(memory, gone.clone());
-    // SAFETY: the box lives in the keeper, and nobody uses it before the keeper is dropped.
+    // SAFETY: the vector lives in the keeper, and nobody uses it before the keeper is dropped.
     let block = unsafe { RamBlock::from_raw(pointer, 128, keeper) }.unwrap();
     assert!(block.store(8, Width::W8, 7) && !block.store(128, Width::W1, 1));
     assert!(block.discard(0, 0).is_err() && !*gone.lock().unwrap());
@@ -111,6 +113,7 @@ fn memory_of_the_callers_lends_only_pages_that_are_aligned() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "there is no kernel to ask")]
 fn pages_are_there_from_the_start_and_what_is_in_them_stays() {
     let file = file();
     let block = RamBlock::builder(4 * page()).file(file, 0).prealloc(3).build().unwrap();
@@ -131,8 +134,9 @@ fn pages_are_there_from_the_start_and_what_is_in_them_stays() {
 #[test]
 fn what_is_discarded_reads_as_zeros_and_counts_as_written() {
     let anonymous = RamBlock::anonymous(4 * page()).unwrap();
-    let memfd = RamBlock::builder(4 * page()).memfd("discard").build().unwrap();
-    for block in [&anonymous, &memfd] {
+    // Miri has no files
+    let memfd = (!cfg!(miri)).then(|| RamBlock::builder(4 * page()).memfd("discard").build().unwrap());
+    for block in memfd.iter().chain([&anonymous]) {
         assert!(block.fill(0, 4 * page(), 7));
         block.dirty().start(DirtyClients::MIGRATION);
         block.discard(page(), 2 * page()).unwrap();
@@ -143,12 +147,16 @@ fn what_is_discarded_reads_as_zeros_and_counts_as_written() {
         assert!(block.discard(1, page()).is_err() && block.discard(0, 1).is_err());
         assert!(block.discard(4 * page(), page()).is_err(), "beyond the end");
     }
+    if cfg!(miri) {
+        return;
+    }
     let private = RamBlock::builder(page()).file(file(), page()).build().unwrap();
     assert!(private.discard(0, page()).is_err(), "it would be the file's again");
     assert_eq!(private.load(0, Width::W1), Some(1));
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "there are no huge pages")]
 fn huge_pages_are_had_or_the_error_says_what_is_missing() {
     const HUGE: u64 = 2 << 20;
     let odd = RamBlock::builder(HUGE + 4096).huge_pages(HUGE).build().unwrap_err();

@@ -114,7 +114,7 @@ fn a_snapshot_takes_just_what_it_covers() {
 /// marked again.
 #[test]
 fn no_write_is_lost_between_writers_and_a_reader_that_clears() {
-    const WRITES: u64 = 20_000;
+    const WRITES: u64 = if cfg!(miri) { 100 } else { 20_000 };
     let (block, page) = logged();
     let seen = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..3u64)
@@ -144,7 +144,7 @@ fn no_write_is_lost_between_writers_and_a_reader_that_clears() {
 /// A log that starts while others write: what a reader finds after the start, and what is marked, are together all.
 #[test]
 fn a_start_misses_no_write() {
-    for round in 1..=500u64 {
+    for round in 1..=if cfg!(miri) { 20 } else { 500u64 } {
         let block = RamBlock::anonymous(0x1000u64).unwrap();
         let barrier = std::sync::Barrier::new(2);
         let found = std::thread::scope(|scope| {
