@@ -140,7 +140,10 @@ impl VcpuHandle {
         chain::check_unlocked()?;
         let space = &self.space;
         let shared = &self.shared;
+        let mut may_have_left = self.on != 0;
         let cache = self.cache.get_or_insert_with(|| {
+            // the view that is taken up here may be replaced before it is looked at below
+            may_have_left = true;
             // said before the view is loaded: a commit in between would take the handle for parked, and not kick it
             shared.on.store(LOOKING, Ordering::SeqCst);
             fence(Ordering::SeqCst);
@@ -149,10 +152,9 @@ impl VcpuHandle {
         let view = cache.load();
         let generation = view.generation();
         if generation != self.on {
-            let left_one = self.on != 0;
             self.on = generation;
             self.shared.on.store(generation, Ordering::SeqCst);
-            if left_one {
+            if may_have_left {
                 space.system().left_view();
             }
         }

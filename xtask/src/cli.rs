@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::{Workspace, succeeds};
-use crate::{coverage, firmware, fuzz, guests, lint, miri, test, tsan};
+use crate::{coverage, firmware, fuzz, guests, lint, loom, miri, test, tsan};
 
 /// Every chore of the workspace.
 #[derive(Clone, Debug, Parser)]
@@ -59,6 +59,8 @@ pub enum Command {
     Fuzz(fuzz::Options),
     /// Build the documentation; a warning is an error.
     Doc,
+    /// Check the models of what threads do to each other, with loom, against the real crates.
+    Loom(loom::Options),
 }
 
 impl Command {
@@ -80,6 +82,7 @@ impl Command {
             Self::Coverage { lines } => coverage::run(workspace, *lines),
             Self::Fuzz(options) => fuzz::run(workspace, options),
             Self::Doc => lint::doc(workspace),
+            Self::Loom(options) => loom::run(workspace, options),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The chores of the Flatland workspace, each a module: format, lint, test, fuzz, guests, firmware, documentation.
+//! The chores of the Flatland workspace, each a module: format, lint, test, fuzz, check models, guests, firmware,
+//! documentation.
 //!
 //! `cargo xtask CHORE` is the one door to them. They are a library too, so that the `tests` package can run the
 //! structural checks and fetch the firmware in tests of its own, and can check the commands that the README shows.
@@ -22,6 +23,7 @@ pub mod fuzz;
 pub mod guests;
 pub mod lint;
 mod llvm;
+pub mod loom;
 mod miri;
 mod tally;
 mod test;

@@ -1,0 +1,169 @@
+//! Who ends a device, when and where.
+
+use crate::machine::{ATTRS, Canary, Machine, Mailbox};
+use crate::model::Model;
+use loom::thread;
+use memory_core::{BusFault, RamBlock, Width};
+use memory_dispatch::{Direction, Listener, Refusal, Section, VcpuHandle};
+use std::sync::{Arc, Mutex};
+
+pub const MAP_GUARD: Model = Model {
+    name: "map-guard",
+    proves: "a device whose memory is mapped by the host ends once, and after the guard",
+    threads: 2,
+    preemptions: Some(5),
+    run: map_guard,
+};
+
+fn map_guard() {
+    let machine = Machine::new();
+    let (canary, remains) = Canary::new();
+    let canary = Arc::new(canary);
+    let owner = machine.owner(&canary);
+    let ram = machine.system.memory().ram("vram", RamBlock::anonymous(0x1000u64).unwrap()).owner(&owner);
+    let _ram = machine.keep_at(0, ram.build().unwrap());
+    let plug = machine.system.memory().plug(&owner, canary);
+    let host = thread::spawn({
+        let (machine, remains) = (machine.clone(), remains.clone());
+        move || {
+            let Ok(mut guard) = machine.space.map(0, 8, Direction::Write, ATTRS) else { return };
+            assert!(guard.write(0, &[1]));
+            assert_eq!(remains.drops(), 0, "memory is written whose device has ended");
+            let mut bytes = [0];
+            assert!(guard.read(0, &mut bytes));
+            assert_eq!((bytes, remains.drops()), ([1], 0));
+            drop(guard);
+        }
+    });
+    drop(plug);
+    host.join().unwrap();
+    machine.system.reclaim();
+    assert_eq!(remains.drops(), 1);
+}
+
+pub const RETIRED: Model = Model {
+    name: "retire-list",
+    proves: "a device ends exactly once, on the thread that took it away and never on one that reads",
+    threads: 3,
+    preemptions: Some(3),
+    run: retired,
+};
+
+fn retired() {
+    let machine = Machine::new();
+    let (canary, remains) = Canary::new();
+    let (plug, _regs) = machine.plugged(0, canary);
+    let mut handle = machine.handle();
+    let with = thread::spawn(move || {
+        let found = handle.load(0, Width::W4, ATTRS);
+        assert!(found == Ok(42) || found == Err(BusFault::DECODE), "{found:?}");
+    });
+    let without = thread::spawn({
+        let machine = machine.clone();
+        move || {
+            let found = machine.load(0);
+            assert!(found == Ok(42) || found == Err(BusFault::DECODE), "{found:?}");
+        }
+    });
+    drop(plug);
+    with.join().unwrap();
+    without.join().unwrap();
+    machine.system.reclaim();
+    assert_eq!((remains.drops(), remains.on()), (1, Some(thread::current().id())));
+}
+
+pub const HANDLE_IN_TRANSACTION: Model = Model {
+    name: "handle-dropped-in-transaction",
+    proves: "a handle that is dropped inside a transaction ends nothing there, hangs nobody and leaks nothing",
+    threads: 2,
+    preemptions: Some(5),
+    run: handle_in_transaction,
+};
+
+fn handle_in_transaction() {
+    let machine = Machine::new();
+    let (canary, remains) = Canary::new();
+    let (plug, _regs) = machine.plugged(0, canary);
+    let mut handle = machine.handle();
+    handle.load(0, Width::W4, ATTRS).unwrap();
+    let (_, ram) = machine.ram(0x1000);
+    let dropper = thread::spawn({
+        let machine = machine.clone();
+        let remains = remains.clone();
+        move || {
+            let transaction = machine.system.memory().begin().unwrap();
+            ram.unmap().unwrap();
+            drop(handle);
+            assert_ne!(remains.on(), Some(thread::current().id()), "a device ended inside a transaction");
+            transaction.commit().unwrap();
+        }
+    });
+    drop(plug);
+    dropper.join().unwrap();
+    machine.system.reclaim();
+    assert_eq!(remains.drops(), 1);
+}
+
+pub const HANDLE_IN_LISTENER: Model = Model {
+    name: "handle-dropped-in-listener",
+    proves: "a handle that is dropped inside a listener ends nothing there, hangs nobody and leaks nothing",
+    threads: 2,
+    preemptions: Some(5),
+    run: handle_in_listener,
+};
+
+/// Drops a handle at the first thing that it is told of.
+struct Dropper(Mutex<Option<VcpuHandle>>);
+
+impl Listener for Dropper {
+    fn region_del(&self, _: &Section) -> Result<(), Refusal> {
+        let handle = self.0.lock().unwrap().take();
+        drop(handle);
+        Ok(())
+    }
+}
+
+fn handle_in_listener() {
+    let machine = Machine::new();
+    let (canary, remains) = Canary::new();
+    let (plug, _regs) = machine.plugged(0, canary);
+    let mut handle = machine.handle();
+    handle.load(0, Width::W4, ATTRS).unwrap();
+    let (_, ram) = machine.ram(0x1000);
+    let dropper = Arc::new(Dropper(Mutex::new(Some(handle))));
+    let guard = machine.system.listen(dropper, 0, None).unwrap();
+    let writer = thread::spawn(move || ram.unmap().unwrap());
+    drop(plug);
+    writer.join().unwrap();
+    drop(guard);
+    machine.system.reclaim();
+    assert_eq!(remains.drops(), 1);
+}
+
+pub const CONDEMNED: Model = Model {
+    name: "region-dropped-meanwhile",
+    proves: "a region that is dropped while another thread is in a transaction is off the map at the end of both",
+    threads: 2,
+    preemptions: Some(5),
+    run: condemned,
+};
+
+fn condemned() {
+    let machine = Machine::new();
+    let (_, ram) = machine.ram(0);
+    let (_, other) = machine.ram(0x1000);
+    let box_ = Mailbox::new();
+    let writer = thread::spawn({
+        let box_ = box_.clone();
+        move || {
+            other.set_address(0x2000).unwrap();
+            box_.put(other);
+        }
+    });
+    drop(ram);
+    writer.join().unwrap();
+    assert_eq!(machine.load(0), Err(BusFault::DECODE));
+    let other = box_.take();
+    assert_eq!((machine.load(0x2000), machine.load(0x1000)), (Ok(0), Err(BusFault::DECODE)));
+    drop(other);
+}

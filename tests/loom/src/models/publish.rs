@@ -1,0 +1,119 @@
+//! Publication of a map.
+
+use crate::machine::{ATTRS, Constant, Machine};
+use crate::model::Model;
+use loom::sync::atomic::AtomicBool;
+use loom::thread;
+use memory_core::{MemoryError, RamBlock, Region, Width};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub const TWO_CHANGES: Model = Model {
+    name: "publish-two-changes",
+    proves: "an access, with a handle or without, sees all of a transaction or nothing of it",
+    threads: 3,
+    preemptions: Some(3),
+    run: two_changes,
+};
+
+fn two_changes() {
+    let machine = Machine::new();
+    let before: [Region; 2] = [0, 4].map(|at| machine.mmio(at, 4, &Arc::new(Constant(1))));
+    let after: [Region; 2] = [0, 4].map(|_| machine.regs(4, &Arc::new(Constant(2))));
+    let mut handle = machine.handle();
+    let mut bytes = [0; 8];
+    handle.read(0, &mut bytes, ATTRS).unwrap();
+    let with = thread::spawn(move || {
+        let mut bytes = [0; 8];
+        handle.read(0, &mut bytes, ATTRS).unwrap();
+        assert_eq!(bytes[0], bytes[4], "a mixture of two maps");
+        handle
+    });
+    let without = thread::spawn({
+        let machine = machine.clone();
+        move || {
+            let mut bytes = [0; 8];
+            machine.space.read(0, &mut bytes, ATTRS).unwrap();
+            assert_eq!(bytes[0], bytes[4], "a mixture of two maps");
+        }
+    });
+    let changes = |_: &_| {
+        for ((at, before), after) in [0, 4].into_iter().zip(&before).zip(&after) {
+            before.unmap()?;
+            machine.root.map(at, after)?;
+        }
+        Ok::<_, MemoryError>(())
+    };
+    machine.system.memory().transaction(changes).unwrap();
+    let mut handle = with.join().unwrap();
+    without.join().unwrap();
+    handle.read(0, &mut bytes, ATTRS).unwrap();
+    assert_eq!(bytes, [2, 0, 0, 0, 2, 0, 0, 0]);
+}
+
+pub const COMMITTED: Model = Model {
+    name: "publish-committed",
+    proves: "an access that begins after a commit has returned sees the new map, whatever its handle remembers",
+    threads: 2,
+    preemptions: Some(5),
+    run: committed,
+};
+
+fn committed() {
+    let machine = Machine::new();
+    let before = machine.mmio(0, 4, &Arc::new(Constant(1)));
+    let mut handle = machine.handle();
+    assert_eq!(handle.load(0, Width::W4, ATTRS), Ok(1));
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = thread::spawn({
+        let done = done.clone();
+        move || {
+            let done = done.load(Ordering::Acquire);
+            let found = handle.load(0, Width::W4, ATTRS);
+            assert!(found.is_err() || (found == Ok(1) && !done), "{found:?} after the commit");
+            let found = handle.space().load(0, Width::W4, ATTRS);
+            assert!(found.is_err() || (found == Ok(1) && !done), "{found:?} after the commit");
+        }
+    });
+    before.unmap().unwrap();
+    done.store(true, Ordering::Release);
+    reader.join().unwrap();
+}
+
+pub const ROMD: Model = Model {
+    name: "romd-switch",
+    proves: "while a ROM device is switched, each read gives all of the array's data or all of the callback's",
+    threads: 3,
+    preemptions: Some(3),
+    run: romd,
+};
+
+fn romd() {
+    const ARRAY: u64 = 0x1111_1111;
+    const CALLBACK: u64 = 0x2222_2222;
+    let machine = Machine::new();
+    let block = RamBlock::anonymous(0x1000u64).unwrap();
+    assert!(block.fill(0, 0x1000, 0x11));
+    let device = Arc::new(Constant(CALLBACK));
+    let flash = machine.system.memory().rom_device("flash", block, Default::default(), device);
+    let flash = machine.keep_at(0, flash.build().unwrap());
+    let reader = |mut load: Box<dyn FnMut(u64) -> u64 + Send>| {
+        thread::spawn(move || {
+            for address in [0, 0x100] {
+                let found = load(address);
+                assert!([ARRAY, CALLBACK].contains(&found), "{found:#x} is of neither");
+            }
+        })
+    };
+    let mut handle = machine.handle();
+    handle.load(0, Width::W4, ATTRS).unwrap();
+    let with = reader(Box::new(move |address| handle.load(address, Width::W4, ATTRS).unwrap()));
+    let space = machine.space.clone();
+    let without = reader(Box::new(move |address| space.load(address, Width::W4, ATTRS).unwrap()));
+    flash.set_romd(false).unwrap();
+    assert_eq!(machine.load(0), Ok(CALLBACK));
+    flash.set_romd(true).unwrap();
+    with.join().unwrap();
+    without.join().unwrap();
+    assert_eq!(machine.load(0), Ok(ARRAY));
+}
