@@ -30,20 +30,20 @@ pub const FENCE: u32 = 0x0ff0_000f;
 pub const FENCE_I: u32 = 0x0000_100f;
 pub const NOP: u32 = 0x13;
 
-pub fn r(opcode: u32, funct7: u32, funct3: u32, rd: u32, rs1: u32, rs2: u32) -> u32 {
+pub const fn r(opcode: u32, funct7: u32, funct3: u32, rd: u32, rs1: u32, rs2: u32) -> u32 {
     funct7 << 25 | rs2 << 20 | rs1 << 15 | funct3 << 12 | rd << 7 | opcode
 }
 
-pub fn i(opcode: u32, funct3: u32, rd: u32, rs1: u32, imm: i32) -> u32 {
+pub const fn i(opcode: u32, funct3: u32, rd: u32, rs1: u32, imm: i32) -> u32 {
     (imm as u32 & 0xfff) << 20 | rs1 << 15 | funct3 << 12 | rd << 7 | opcode
 }
 
-pub fn s(funct3: u32, rs2: u32, rs1: u32, imm: i32) -> u32 {
+pub const fn s(funct3: u32, rs2: u32, rs1: u32, imm: i32) -> u32 {
     let imm = imm as u32;
     (imm >> 5 & 0x7f) << 25 | rs2 << 20 | rs1 << 15 | funct3 << 12 | (imm & 0x1f) << 7 | STORE
 }
 
-pub fn b(funct3: u32, rs1: u32, rs2: u32, imm: i32) -> u32 {
+pub const fn b(funct3: u32, rs1: u32, rs2: u32, imm: i32) -> u32 {
     let imm = imm as u32;
     (imm >> 12 & 1) << 31
         | (imm >> 5 & 0x3f) << 25
@@ -55,7 +55,7 @@ pub fn b(funct3: u32, rs1: u32, rs2: u32, imm: i32) -> u32 {
         | BRANCH
 }
 
-pub fn j(rd: u32, imm: i32) -> u32 {
+pub const fn j(rd: u32, imm: i32) -> u32 {
     let imm = imm as u32;
     (imm >> 20 & 1) << 31
         | (imm >> 1 & 0x3ff) << 21
@@ -65,43 +65,43 @@ pub fn j(rd: u32, imm: i32) -> u32 {
         | 0x6f
 }
 
-pub fn addi(rd: u32, rs1: u32, imm: i32) -> u32 {
+pub const fn addi(rd: u32, rs1: u32, imm: i32) -> u32 {
     i(OP_IMM, 0, rd, rs1, imm)
 }
 
-pub fn ld(rd: u32, rs1: u32, imm: i32) -> u32 {
+pub const fn ld(rd: u32, rs1: u32, imm: i32) -> u32 {
     i(LOAD, 3, rd, rs1, imm)
 }
 
-pub fn sd(rs2: u32, rs1: u32, imm: i32) -> u32 {
+pub const fn sd(rs2: u32, rs1: u32, imm: i32) -> u32 {
     s(3, rs2, rs1, imm)
 }
 
-pub fn jalr(rd: u32, rs1: u32) -> u32 {
+pub const fn jalr(rd: u32, rs1: u32) -> u32 {
     i(0x67, 0, rd, rs1, 0)
 }
 
-pub fn csrrw(rd: u32, csr: u32, rs1: u32) -> u32 {
+pub const fn csrrw(rd: u32, csr: u32, rs1: u32) -> u32 {
     i(SYSTEM, 1, rd, rs1, csr as i32)
 }
 
-pub fn csrrs(rd: u32, csr: u32, rs1: u32) -> u32 {
+pub const fn csrrs(rd: u32, csr: u32, rs1: u32) -> u32 {
     i(SYSTEM, 2, rd, rs1, csr as i32)
 }
 
-pub fn csrrc(rd: u32, csr: u32, rs1: u32) -> u32 {
+pub const fn csrrc(rd: u32, csr: u32, rs1: u32) -> u32 {
     i(SYSTEM, 3, rd, rs1, csr as i32)
 }
 
 /// `funct5` of an AMO; `funct3` 2 is 32 bits, 3 is 64.
-pub fn amo(funct5: u32, funct3: u32, rd: u32, rs2: u32, rs1: u32) -> u32 {
+pub const fn amo(funct5: u32, funct3: u32, rd: u32, rs2: u32, rs1: u32) -> u32 {
     r(AMO, funct5 << 2, funct3, rd, rs1, rs2)
 }
 
-pub fn lr(funct3: u32, rd: u32, rs1: u32) -> u32 {
+pub const fn lr(funct3: u32, rd: u32, rs1: u32) -> u32 {
     amo(0b00010, funct3, rd, 0, rs1)
 }
 
-pub fn sc(funct3: u32, rd: u32, rs2: u32, rs1: u32) -> u32 {
+pub const fn sc(funct3: u32, rd: u32, rs2: u32, rs1: u32) -> u32 {
     amo(0b00011, funct3, rd, rs2, rs1)
 }

@@ -2,6 +2,7 @@
 
 mod asm;
 mod atomics;
+mod conformance;
 mod csrs;
 mod instructions;
 mod litmus;
