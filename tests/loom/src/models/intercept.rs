@@ -2,8 +2,10 @@
 
 use crate::machine::{Count, Machine};
 use crate::model::Model;
+use loom::sync::atomic::AtomicUsize;
 use loom::thread;
 use memory_core::{AddrRange, BusFault, EventNotifier, IoEvent, Mmio, TxAttrs, Width};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 /// Notes what is written.
@@ -11,6 +13,8 @@ use std::sync::{Arc, Mutex};
 struct Fifo {
     /// Held for an instant, in which the checker makes no step.
     written: Mutex<Vec<u64>>,
+    /// Touched by each write, so that the checker tries all orders of them.
+    step: AtomicUsize,
     reads: Count,
 }
 
@@ -21,6 +25,7 @@ impl Mmio for Fifo {
     }
 
     fn write(&self, _: u64, _: Width, value: u64, _: TxAttrs) -> Result<(), BusFault> {
+        self.step.fetch_add(1, Ordering::Relaxed);
         self.written.lock().unwrap().push(value);
         Ok(())
     }
