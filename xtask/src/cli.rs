@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::{Workspace, succeeds};
-use crate::{coverage, firmware, fuzz, guests, lint, loom, miri, test, tsan};
+use crate::{asan, coverage, firmware, fuzz, guests, lint, loom, miri, test, tsan};
 
 /// Every chore of the workspace.
 #[derive(Clone, Debug, Parser)]
@@ -47,6 +47,8 @@ pub enum Command {
     },
     /// Run the tests of host memory, views and handles under Miri, where the nightly toolchain has it.
     Miri,
+    /// Run the tests of the memory crates under AddressSanitizer, where there is a nightly toolchain.
+    Asan,
     /// Run the tests of the memory crates under ThreadSanitizer, where there is a nightly toolchain.
     Tsan,
     /// Measure which lines of the memory crates their tests run; fail below 90 % of them.
@@ -78,6 +80,7 @@ impl Command {
             Self::Guests { check } => guests::run(workspace, *check),
             Self::Firmware { if_available } => firmware::run(workspace, *if_available),
             Self::Miri => miri::run(workspace),
+            Self::Asan => asan::run(workspace),
             Self::Tsan => tsan::run(workspace),
             Self::Coverage { lines } => coverage::run(workspace, *lines),
             Self::Fuzz(options) => fuzz::run(workspace, options),

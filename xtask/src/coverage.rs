@@ -15,10 +15,7 @@ use anyhow::{Context, Result, ensure};
 use crate::llvm::Llvm;
 use crate::tally::Skip;
 use crate::toolchain::Toolchain;
-use crate::workspace::{Workspace, output_of, succeeds};
-
-/// The crates that are measured, by their own unit and integration tests.
-const PACKAGES: [&str; 3] = ["memory-core", "memory-flatview", "memory-dispatch"];
+use crate::workspace::{MEMORY_CRATES, Workspace, output_of, succeeds};
 
 /// Of a hundred lines, how many have to be run.
 const WANTED: u64 = 90;
@@ -47,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace, lines: bool) -> Result<bool> {
         command.env("CARGO_LLVM_COV_TARGET_DIR", &home);
         command
     };
-    let packages = || PACKAGES.iter().flat_map(|package| ["-p", package]);
+    let packages = || MEMORY_CRATES.iter().flat_map(|package| ["-p", package]);
     if !succeeds(call(&["--no-report", "--no-fail-fast"]).args(packages()))? {
         return Ok(false);
     }
@@ -55,7 +52,7 @@ pub(crate) fn run(workspace: &Workspace, lines: bool) -> Result<bool> {
     output_of(call(&["report", "--lcov"]).args(packages()).arg("--output-path").arg(&report))?;
     let text = fs::read_to_string(&report).with_context(|| format!("cannot read {}", report.display()))?;
     let mut total = Lines::default();
-    for package in PACKAGES {
+    for package in MEMORY_CRATES {
         let mut sum = Lines::default();
         let files = files(&text, &workspace.root().join(package).join("src"))?;
         ensure!(!files.is_empty(), "nothing was counted in {package}");

@@ -15,6 +15,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod asan;
 mod cli;
 mod coverage;
 mod debian;

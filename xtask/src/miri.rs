@@ -28,16 +28,10 @@ const SUITES: [Suite; 4] = [
 
 /// The chore.
 pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
-    let skipped = |why: String| println!("{}", Skip { name: "miri".to_owned(), why });
-    let nightly = match Toolchain::nightly() {
-        Ok(nightly) => nightly,
-        Err(error) => {
-            skipped(format!("no nightly toolchain: {error:#}"));
-            return Ok(true);
-        }
-    };
+    let Some(nightly) = Toolchain::nightly_for("miri") else { return Ok(true) };
     if let Some(component) = nightly.missing(&[Component::Miri, Component::RustSrc]) {
-        skipped(format!("nightly component {} missing", component.name()));
+        let why = format!("nightly component {} missing", component.name());
+        println!("{}", Skip { name: "miri".to_owned(), why });
         return Ok(true);
     }
     let mut all_well = true;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::tally::Skip;
 use crate::workspace::output_of;
 
 /// One installed toolchain.
@@ -60,13 +61,11 @@ impl Toolchain {
         Self::find(None)
     }
 
-    /// The nightly toolchain.
-    ///
-    /// # Errors
-    ///
-    /// It is not installed.
-    pub fn nightly() -> Result<Self> {
-        Self::find(Some("+nightly"))
+    /// The nightly toolchain; `None`, if it is not installed, of which `chore` is then told to have been skipped.
+    pub fn nightly_for(chore: &str) -> Option<Self> {
+        let found = Self::find(Some("+nightly"));
+        let why = |error| format!("no nightly toolchain: {error:#}");
+        found.map_err(|error| println!("{}", Skip { name: chore.to_owned(), why: why(error) })).ok()
     }
 
     fn find(name: Option<&'static str>) -> Result<Self> {

@@ -14,13 +14,10 @@ use crate::llvm::Llvm;
 use crate::tally::Skip;
 use crate::test;
 use crate::toolchain::{Component, Toolchain};
-use crate::workspace::Workspace;
+use crate::workspace::{MEMORY_CRATES, Workspace};
 
 mod canary;
 mod sysroot;
-
-/// What threads share: the crates whose tests run.
-const PACKAGES: [&str; 3] = ["memory-core", "memory-flatview", "memory-dispatch"];
 
 /// Where the standard library comes from.
 enum Std {
@@ -39,13 +36,7 @@ struct Build {
 /// The chore.
 pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     let skipped = |why: String| println!("{}", Skip { name: "tsan".to_owned(), why });
-    let nightly = match Toolchain::nightly() {
-        Ok(nightly) => nightly,
-        Err(error) => {
-            skipped(format!("no nightly toolchain: {error:#}"));
-            return Ok(true);
-        }
-    };
+    let Some(nightly) = Toolchain::nightly_for("tsan") else { return Ok(true) };
     let llvm = Llvm::ensure(workspace, nightly.llvm());
     let (std, symbolizer) = match nightly.missing(&[Component::RustSrc]) {
         None => (Std::Sources, llvm.ok()),
@@ -66,9 +57,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     canary::check(workspace, &build)?;
     let mut command = build.cargo(workspace, "test");
     command.current_dir(workspace.root()).args(["--no-fail-fast", "--lib", "--tests"]);
-    for package in PACKAGES {
-        command.args(["-p", package]);
-    }
+    command.args(MEMORY_CRATES.iter().flat_map(|package| ["-p", package]));
     let summary = test::tallied(&mut command)?;
     println!("\ntsan: {summary}");
     Ok(summary.failed == 0)

@@ -6,6 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Metadata, MetadataCommand};
 
+/// The crates of the memory API: what the tools that look for races, undefined behaviour and untested lines look at.
+pub(crate) const MEMORY_CRATES: [&str; 3] = ["memory-core", "memory-flatview", "memory-dispatch"];
+
 /// A Flatland source tree.
 #[derive(Clone, Debug)]
 pub struct Workspace {

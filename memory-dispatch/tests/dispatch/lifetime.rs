@@ -305,6 +305,8 @@ fn what_a_removed_region_alone_held_is_not_dropped_inside_an_access() {
     board.system.reclaim();
     assert_eq!((ends.count.load(Ordering::SeqCst), ends.wrong.load(Ordering::SeqCst)), (1, 0));
     drop(region);
+    plugged.unplug();
+    assert_eq!(plugged.drops(), 1);
 }
 
 #[test]

@@ -34,7 +34,10 @@ fn two_registers_that_change_in_one_transaction_change_together() {
                 let mut vcpu = space.handle(|| ());
                 let mut seen = [false; 2];
                 start.wait();
-                while !stop.load(Ordering::Relaxed) {
+                let mut last = false;
+                while !last {
+                    // looked at first: a thread that comes late reads once all the same
+                    last = stop.load(Ordering::Relaxed);
                     let mut bytes = [0; 2];
                     if use_handle {
                         vcpu.read(0x1000, &mut bytes, ATTRS).unwrap();
