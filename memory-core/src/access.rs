@@ -229,3 +229,34 @@ impl fmt::Display for BusFault {
 }
 
 impl std::error::Error for BusFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_are_powers_of_two_up_to_eight() {
+        let found: Vec<_> = (0..=16).filter_map(Width::new).collect();
+        assert_eq!(found, Width::ALL);
+        assert_eq!([0, 1, 3, 4, 7, 8, 100].map(|bytes| Width::at_most(bytes).bytes()), [1, 1, 2, 4, 4, 8, 8]);
+        for width in Width::ALL {
+            assert_eq!((width.len() as u64, width.is_empty()), (width.bytes(), false));
+            assert_eq!(Width::at_most(width.bytes()), width);
+        }
+    }
+
+    #[test]
+    fn the_faults_of_pieces_are_all_told() {
+        let (decode, error) = (Err(BusFault::DECODE), Err(BusFault::ERROR));
+        assert_eq!(BusFault::both(Ok(()), Ok(())), Ok(()));
+        assert_eq!((BusFault::both(Ok(()), decode), BusFault::both(error, Ok(()))), (decode, error));
+        let both = BusFault::both(decode, error).unwrap_err();
+        assert!(both.contains(BusFault::DECODE) && both.contains(BusFault::ERROR));
+        assert!(!both.contains(BusFault::ACCESS) && !BusFault::ACCESS.contains(both));
+        assert_eq!(both.to_string(), "device error, decode error");
+        assert_eq!(
+            format!("{:?}", both.union(BusFault::ACCESS)),
+            "BusFault(device error, decode error, access error)"
+        );
+    }
+}

@@ -232,3 +232,6 @@ impl Model {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests;

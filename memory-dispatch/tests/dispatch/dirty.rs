@@ -123,6 +123,24 @@ fn listeners_are_asked_before_marks_are_taken_and_told_after() {
 }
 
 #[test]
+fn marks_are_cleared_unseen_and_listeners_told() {
+    let board = Board::new(Door::Space, SpaceConfig::default());
+    let ram = logged(&board);
+    board.space.store(0x1_0000, Width::W4, 1, ATTRS).unwrap();
+    board.space.store(0x9_0000, Width::W4, 1, ATTRS).unwrap();
+    let accelerator = Arc::new(Accelerator::default());
+    let guard = board.system.listen(accelerator.clone(), 0, Some(&board.space)).unwrap();
+    board.system.clear_dirty(&ram, DISPLAY, 0x1_0000, 0x1_0000).unwrap();
+    assert_eq!(accelerator.take(), ["clear 0x0-0xfffff"], "and asked for nothing");
+    drop(guard);
+    assert_eq!(marked(&board, &ram), [0x9]);
+    let hole = board.memory().reservation("hole", 0x1000u64).build().unwrap();
+    let refused = board.system.clear_dirty(&hole, DISPLAY, 0, 1);
+    assert!(matches!(refused, Err(MemoryError::WrongKind { .. })));
+    assert!(board.system.snapshot_and_clear(&hole, DISPLAY, 0, 1).is_err());
+}
+
+#[test]
 fn a_global_log_covers_what_comes_later_and_is_not_started_if_somebody_refuses() {
     let board = Board::new(Door::Space, SpaceConfig::default());
     let ram = logged(&board);
