@@ -11,8 +11,8 @@ const ITEMS: usize = 40;
 const WINDOW: u64 = 1024;
 /// Where the pages of a program under Sv39 are.
 const VIRTUAL: u64 = 0x4000_0000;
-/// Root, middle and last table, then data.
-const PAGES: u64 = 7;
+/// Root, middle and last table, then four pages of data, then one for LR and SC.
+const PAGES: u64 = 8;
 /// Entries of the last table.
 const ENTRIES: u64 = 8;
 /// An address at which the board has nothing.
@@ -129,6 +129,7 @@ impl Batch {
             slots[slot::SATP] = 8 << 60 | program.memory >> 12;
         }
         slots[slot::MSTATUS] = status(program.setting, random);
+        slots[slot::PMP..slot::PMP + 5].copy_from_slice(&protection(program, random));
         for (index, value) in slots.into_iter().enumerate() {
             self.put(program.context + 8 * index as u64, value);
         }
@@ -159,14 +160,16 @@ impl Batch {
         let large = if random.one_in(8) { BASE + PAGE } else { BASE };
         self.put(middle + 8, entry(large, flags(random, user) & !W));
         for index in 0..ENTRIES {
-            let page = data + PAGE * u64::from(random.below(4));
-            // The page of LR and SC is dirty from the start: an SC that fails is a store for the page tables here, as the
-            // manual allows, and is none on QEMU.
-            let flags =
-                if index == 1 { V | R | W | D | user | A & random.next() } else { flags(random, user) };
+            let (page, flags) = match index {
+                // An SC that fails is a store for protection and page tables here, as the manual allows, and none on
+                // QEMU: its page is dirty from the start, and open.
+                1 => (4, V | R | W | D | user | A & random.next()),
+                _ => (random.below(4), flags(random, user)),
+            };
+            let page = data + PAGE * u64::from(page);
             self.put(last + 8 * index, entry(page, flags));
         }
-        for at in (data..data + 4 * PAGE).step_by(8) {
+        for at in (data..data + 5 * PAGE).step_by(8) {
             let value = random.value();
             self.put(at, value);
         }
@@ -205,6 +208,32 @@ fn lay_out(programs: &mut [Program]) -> usize {
         at = at.next_multiple_of(PAGE);
     }
     state
+}
+
+/// `pmpcfg0` and four addresses: all is open but for, in half of the programs under Sv39, two ranges in their data.
+fn protection(program: &Program, random: &mut Random) -> [u64; 5] {
+    const OPEN: u64 = 0x1f;
+    let mut place = || {
+        let page = program.memory + PAGE * u64::from(3 + random.below(4));
+        let offset = random.pick(&[0, 0x80, 0x100, 0x7f0, 0x800, 0xf80, 0xfc0]) + random.below(64);
+        (page + u64::from(offset)) >> 2
+    };
+    let mut addresses = [place(), place(), place(), u64::MAX >> 10];
+    if program.setting == Setting::Bare || random.one_in(2) {
+        return [OPEN << 24, addresses[0], addresses[1], addresses[2], addresses[3]];
+    }
+    let mut config = OPEN << 24;
+    for (index, address) in addresses.iter_mut().enumerate().take(3).skip(1) {
+        // The mode is off, TOR, NA4 or NAPOT; W without R is reserved.
+        let mode = u64::from(random.below(4));
+        let rights = random.pick(&[0u64, 1, 3, 4, 5, 7]);
+        config |= (rights | mode << 3) << (8 * index);
+        if mode == 3 {
+            let size = random.pick(&[1u64, 3, 7, 0x1f, 0x1ff]);
+            *address = *address & !size | size >> 1;
+        }
+    }
+    [config, addresses[0], addresses[1], addresses[2], addresses[3]]
 }
 
 /// The flags of a page: most of the time nearly all.

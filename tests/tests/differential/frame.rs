@@ -22,6 +22,8 @@ const MEPC: u32 = 0x341;
 const MCAUSE: u32 = 0x342;
 const MTVAL: u32 = 0x343;
 const SATP: u32 = 0x180;
+const PMPCFG0: u32 = 0x3a0;
+const PMPADDR0: u32 = 0x3b0;
 
 /// Registers that each program starts with at 0 and whose last values are kept.
 pub const CSRS: [(u32, &str); 10] = [
@@ -47,7 +49,9 @@ pub mod slot {
     pub const NEXT: usize = 35;
     pub const SATP: usize = 36;
     pub const MSTATUS: usize = 37;
-    pub const CSRS: usize = 38;
+    /// `pmpcfg0`, then `pmpaddr0` and its successors.
+    pub const PMP: usize = 38;
+    pub const CSRS: usize = 43;
     pub const COUNT: usize = 64;
 }
 
@@ -117,13 +121,12 @@ impl Frame {
         self.emit(&[sd(register, SP, 8 * slot as i32)]);
     }
 
-    /// The first hart opens PMP to everyone and goes to the first program; the others sleep.
+    /// The first hart goes to the first program; the others sleep.
     fn entry(&mut self) {
         self.emit(&[csrrs(T0, 0xf14, ZERO)]);
         self.to(Label::Park, Fixup::Branch(1, T0, ZERO));
         self.to(Label::Trap, Fixup::Address(T0));
-        self.emit(&[csrrw(ZERO, MTVEC, T0), addi(T0, ZERO, -1), csrrw(ZERO, 0x3b0, T0)]);
-        self.emit(&[addi(T0, ZERO, 0x1f), csrrw(ZERO, 0x3a0, T0)]);
+        self.emit(&[csrrw(ZERO, MTVEC, T0)]);
         self.to(Label::First, Fixup::Address(SP));
         self.to(Label::Start, Fixup::Jump);
         self.label(Label::Park);
@@ -136,6 +139,12 @@ impl Frame {
         self.emit(&[csrrw(ZERO, MSCRATCH, SP)]);
         for (csr, _) in CSRS {
             self.emit(&[csrrw(ZERO, csr, ZERO)]);
+        }
+        self.load(T0, slot::PMP);
+        self.emit(&[csrrw(ZERO, PMPCFG0, T0)]);
+        for index in 0..4 {
+            self.load(T0, slot::PMP + 1 + index);
+            self.emit(&[csrrw(ZERO, PMPADDR0 + index as u32, T0)]);
         }
         self.load(T0, slot::SATP);
         self.emit(&[csrrw(ZERO, SATP, T0), SFENCE]);
