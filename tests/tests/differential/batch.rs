@@ -1,6 +1,6 @@
 //! A batch: many programs in one image, with what each starts from and where it leaves what it did.
 
-use crate::frame::{BASE, CSRS, LOG_ENTRY, frame, slot};
+use crate::frame::{BASE, CSRS, DELEGATED, LOG_ENTRY, frame, slot};
 use crate::generator::{Item, Setting, WILD, program};
 use crate::random::Random;
 
@@ -11,6 +11,8 @@ const ITEMS: usize = 40;
 const WINDOW: u64 = 1024;
 /// Where the pages of a program under Sv39 are.
 const VIRTUAL: u64 = 0x4000_0000;
+/// Where S-mode has the image, since it may not execute pages of U-mode.
+const FRAME: u64 = 0xc000_0000;
 /// Root, middle and last table, then four pages of data, then one for LR and SC.
 const PAGES: u64 = 8;
 /// Entries of the last table.
@@ -127,6 +129,9 @@ impl Batch {
         slots[slot::NEXT] = next;
         if program.setting != Setting::Bare {
             slots[slot::SATP] = 8 << 60 | program.memory >> 12;
+            slots[slot::STVEC] = FRAME + DELEGATED;
+            // What ends programs and what S-mode asks of M-mode is never delegated.
+            slots[slot::MEDELEG] = random.next() & random.next() & 0xb3ff & !(1 << 3 | 1 << 9);
         }
         slots[slot::MSTATUS] = status(program.setting, random);
         slots[slot::PMP..slot::PMP + 5].copy_from_slice(&protection(program, random));
@@ -154,6 +159,7 @@ impl Batch {
         let entry = |phys: u64, flags: u64| phys >> 12 << 10 | flags;
         // The image is where it is, but not to be written.
         self.put(root + 2 * 8, entry(BASE, V | R | X | A | user));
+        self.put(root + 3 * 8, entry(BASE, V | R | X | A | D));
         self.put(root + 8, entry(middle, V));
         self.put(middle, entry(last, V));
         // A large page of code, sometimes one that is not aligned.

@@ -1,8 +1,8 @@
 //! The guest's frame: starts each program in its mode with its registers, logs its traps, and keeps what it left.
 //!
-//! A program's [context](Context) is a block of doublewords at the address that `mscratch` holds while the program runs. A trap
+//! A program's context is a block of doublewords at the address that `mscratch` holds while the program runs. A trap
 //! at the program's end finishes it; after any other one it goes on behind the instruction, or, when a fetch failed,
-//! where `ra` points.
+//! where `ra` points. A trap that is delegated ends in an ECALL from S-mode, upon which M-mode does the same for it.
 
 use crate::asm::*;
 
@@ -21,6 +21,11 @@ const MSCRATCH: u32 = 0x340;
 const MEPC: u32 = 0x341;
 const MCAUSE: u32 = 0x342;
 const MTVAL: u32 = 0x343;
+const SEPC: u32 = 0x141;
+const SCAUSE: u32 = 0x142;
+const STVAL: u32 = 0x143;
+const STVEC: u32 = 0x105;
+const MEDELEG: u32 = 0x302;
 const SATP: u32 = 0x180;
 const PMPCFG0: u32 = 0x3a0;
 const PMPADDR0: u32 = 0x3b0;
@@ -51,12 +56,17 @@ pub mod slot {
     pub const MSTATUS: usize = 37;
     /// `pmpcfg0`, then `pmpaddr0` and its successors.
     pub const PMP: usize = 38;
-    pub const CSRS: usize = 43;
+    pub const STVEC: usize = 43;
+    pub const MEDELEG: usize = 44;
+    pub const CSRS: usize = 45;
     pub const COUNT: usize = 64;
 }
 
 /// Doublewords of an entry of the log: `mepc`, `mcause`, `mtval`, `mstatus`.
 pub const LOG_ENTRY: usize = 4;
+
+/// Where delegated traps go: the offset from [`BASE`] of an ECALL.
+pub const DELEGATED: u64 = 4;
 
 /// The frame's instructions, from [`BASE`] on, for a guest whose first context is at `first`.
 pub fn frame(first: u64) -> Vec<u32> {
@@ -64,6 +74,7 @@ pub fn frame(first: u64) -> Vec<u32> {
     frame.entry();
     frame.start();
     frame.trap();
+    frame.below();
     frame.done();
     frame.finish();
     frame.link(first)
@@ -76,7 +87,10 @@ enum Label {
     Done,
     Restore,
     Resume,
+    Below,
+    Again,
     Skip,
+    Entry,
     Finish,
     Park,
     First,
@@ -123,6 +137,9 @@ impl Frame {
 
     /// The first hart goes to the first program; the others sleep.
     fn entry(&mut self) {
+        self.to(Label::Entry, Fixup::Jump);
+        self.emit(&[ECALL]);
+        self.label(Label::Entry);
         self.emit(&[csrrs(T0, 0xf14, ZERO)]);
         self.to(Label::Park, Fixup::Branch(1, T0, ZERO));
         self.to(Label::Trap, Fixup::Address(T0));
@@ -146,6 +163,10 @@ impl Frame {
             self.load(T0, slot::PMP + 1 + index);
             self.emit(&[csrrw(ZERO, PMPADDR0 + index as u32, T0)]);
         }
+        self.load(T0, slot::STVEC);
+        self.emit(&[csrrw(ZERO, STVEC, T0)]);
+        self.load(T0, slot::MEDELEG);
+        self.emit(&[csrrw(ZERO, MEDELEG, T0)]);
         self.load(T0, slot::SATP);
         self.emit(&[csrrw(ZERO, SATP, T0), SFENCE]);
         self.load(T0, slot::MSTATUS);
@@ -172,13 +193,11 @@ impl Frame {
         self.emit(&[csrrs(T0, MEPC, ZERO)]);
         self.load(T1, slot::END);
         self.to(Label::Done, Fixup::Branch(0, T0, T1));
-        self.load(T1, slot::LOG);
-        for (index, csr) in [MEPC, MCAUSE, MTVAL, MSTATUS].into_iter().enumerate() {
-            self.emit(&[csrrs(T2, csr, ZERO), sd(T2, T1, 8 * index as i32)]);
-        }
-        self.emit(&[addi(T1, T1, 8 * LOG_ENTRY as i32)]);
-        self.store(T1, slot::LOG);
+        self.load(T1, slot::STVEC);
+        self.to(Label::Below, Fixup::Branch(0, T0, T1));
+        self.log([MEPC, MCAUSE, MTVAL, MSTATUS]);
         self.emit(&[csrrs(T2, MCAUSE, ZERO)]);
+        self.label(Label::Again);
         for cause in [1, 12] {
             self.emit(&[addi(T3, ZERO, cause)]);
             self.to(Label::Resume, Fixup::Branch(0, T2, T3));
@@ -192,6 +211,27 @@ impl Frame {
         self.label(Label::Skip);
         self.emit(&[csrrw(ZERO, MEPC, T0)]);
         self.to(Label::Restore, Fixup::Jump);
+    }
+
+    /// A trap that S-mode has taken, and the way back into the mode that it came from.
+    fn below(&mut self) {
+        self.label(Label::Below);
+        self.log([SEPC, SCAUSE, STVAL, MSTATUS]);
+        // MPP becomes SPP.
+        self.emit(&[csrrs(T2, MSTATUS, ZERO), 2 << 12 | T3 << 7 | 0x37, addi(T3, T3, -0x800)]);
+        self.emit(&[csrrc(ZERO, MSTATUS, T3), i(OP_IMM, 7, T2, T2, 0x100), i(OP_IMM, 1, T2, T2, 3)]);
+        self.emit(&[csrrs(ZERO, MSTATUS, T2), csrrs(T0, SEPC, ZERO), csrrs(T2, SCAUSE, ZERO)]);
+        self.to(Label::Again, Fixup::Jump);
+    }
+
+    /// Adds an entry to the log.
+    fn log(&mut self, csrs: [u32; LOG_ENTRY]) {
+        self.load(T1, slot::LOG);
+        for (index, csr) in (0..).zip(csrs) {
+            self.emit(&[csrrs(T2, csr, ZERO), sd(T2, T1, 8 * index)]);
+        }
+        self.emit(&[addi(T1, T1, 8 * LOG_ENTRY as i32)]);
+        self.store(T1, slot::LOG);
     }
 
     /// Keeps the registers of the program that ended and goes to the next one.

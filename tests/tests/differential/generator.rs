@@ -31,8 +31,8 @@ const CSRS: [(u32, u64); 11] = [
     (0x142, u64::MAX),
     (0x143, u64::MAX),
     (0x100, 0xc_0122),
-    (0x105, !3),
     (0x106, 7),
+    (0x105, !3),
     (0x302, 0xb3ff),
     (0x303, 0x222),
     (0x304, 0xa2a),
@@ -337,7 +337,7 @@ fn csr(random: &mut Random, setting: Setting) -> Item {
         let csr = if setting == Setting::Bare { random.pick(&[0xf14, 0x300]) } else { 0x180 };
         return Item::long("csr read", &[csrrs(d, csr, ZERO)]);
     }
-    let last = if setting == Setting::Bare { CSRS.len() } else { 7 };
+    let last = if setting == Setting::Bare { CSRS.len() } else { 6 };
     let (csr, mask) = CSRS[random.below(last as u32) as usize];
     let form = random.pick(&[1, 2, 3]);
     if random.one_in(3) {
