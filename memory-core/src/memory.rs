@@ -205,7 +205,7 @@ impl Memory {
     }
 
     /// Begins a transaction, or a further level of the one that this thread is in. Waits while another thread is in
-    /// one.
+    /// one. Plugs and region handles that this thread dropped before are off the map then.
     ///
     /// # Errors
     /// [`MemoryError::InsideCommit`] from a listener.
@@ -217,6 +217,12 @@ impl Memory {
                     sink.before_begin();
                 }
                 let mut state = self.wait_for_state();
+                if !self.inner.condemned.is_empty() {
+                    // what this thread let go of before is off the map now, though another's transaction was in the way
+                    self.hold(state);
+                    self.remove_condemned();
+                    state = self.wait_for_state();
+                }
                 let level = Self::open(&mut state);
                 self.hold(state);
                 level

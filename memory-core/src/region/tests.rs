@@ -222,3 +222,37 @@ fn writers_on_other_threads_wait_for_the_transaction() {
     });
     assert_eq!(a.address().unwrap(), Some(0));
 }
+
+/// A region that was dropped while another thread was in a transaction is off the map when the dropping thread's next one
+/// begins, even if it gets the writers' lock before the other thread has looked at what was dropped: here that one is kept
+/// in the callback of a resize, which comes in between.
+#[test]
+fn what_a_thread_dropped_is_off_the_map_in_its_next_transaction() {
+    use std::sync::Barrier;
+    let (memory, system) = memory();
+    let [old, new] = ["old", "new"].map(|name| container(&memory, name, 0x1000));
+    system.map(0x1000, &old).unwrap();
+    let (begun, resized) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let meet = resized.clone();
+    let block = RamBlock::builder(0x10000u64).resizeable(0x1000u64, move |_| {
+        meet.wait();
+        meet.wait();
+    });
+    let ram = memory.ram("ram", block.build().unwrap()).build().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let transaction = memory.begin().unwrap();
+            begun.wait();
+            begun.wait();
+            ram.resize_ram(0x2000u64).unwrap();
+            transaction.commit().unwrap();
+        });
+        begun.wait();
+        drop(old);
+        begun.wait();
+        resized.wait();
+        let mapped = system.map(0x1000, &new);
+        resized.wait();
+        mapped.unwrap();
+    });
+}
