@@ -13,6 +13,8 @@ const MOST: usize = 64;
 pub struct Intercepts {
     events: Vec<Arc<Vec<IoEvent>>>,
     coalesced: Vec<AddrRange>,
+    /// Writes have been queued at some time.
+    was_coalesced: bool,
 }
 
 impl Intercepts {
@@ -41,7 +43,14 @@ impl Intercepts {
         self.coalesced.get(at).is_some_and(|coalesced| coalesced.contains_range(range))
     }
 
-    /// Whether there is nothing.
+    /// Whether queued writes have to be carried out before the region is accessed. It is so for ever once a range was
+    /// coalesced: a thread that is on an older view may queue a write at any time, and its next one, on this view, must not
+    /// overtake that.
+    pub fn flushes(&self) -> bool {
+        self.was_coalesced
+    }
+
+    /// Whether there is no event and no coalesced range.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.coalesced.is_empty()
     }
@@ -121,6 +130,7 @@ impl Intercepts {
         apart.push(joined.into_iter().fold(range, AddrRange::hull));
         apart.sort_by_key(|range| range.start());
         new.coalesced = apart;
+        new.was_coalesced = true;
         new
     }
 
@@ -175,6 +185,7 @@ mod tests {
         assert!(all.coalesces(range(8, 9)) && !all.coalesces(range(3, 4)) && !all.coalesces(range(11, 12)));
         let all = all.with_coalesced(range(4, 7));
         assert_eq!(all.coalesced(), [range(0, 11)]);
-        assert!(all.without_coalesced().is_empty());
+        let none = all.without_coalesced();
+        assert!(none.is_empty() && none.flushes(), "a write may still be queued");
     }
 }

@@ -160,9 +160,10 @@ impl Node {
         self.intercepts.as_ref()
     }
 
-    /// Whether queued writes are carried out before the region is accessed: because it says so, or because writes to it are queued.
+    /// Whether queued writes are carried out before the region is accessed: because it says so, or because writes to it are,
+    /// or once were, queued.
     pub fn flushes_coalesced(&self) -> bool {
-        let coalesced = self.intercepts.as_ref().is_some_and(|intercepts| !intercepts.coalesced().is_empty());
+        let coalesced = self.intercepts.as_ref().is_some_and(|intercepts| intercepts.flushes());
         coalesced || self.flags.contains(Flags::FLUSH_COALESCED)
     }
 

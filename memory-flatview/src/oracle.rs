@@ -47,6 +47,7 @@ impl Stretch {
         let both = of(&read) | of(&write);
         flags.set(RangeFlags::NONVOLATILE, both.contains(RangeFlags::NONVOLATILE));
         flags.set(RangeFlags::UNMERGEABLE, both.contains(RangeFlags::UNMERGEABLE));
+        flags.set(RangeFlags::FLUSH_COALESCED, both.contains(RangeFlags::FLUSH_COALESCED));
         flags.set(RangeFlags::ROMD, of(&read).contains(RangeFlags::ROMD));
         let writer = if write.is_some() { &write } else { &read };
         flags.set(RangeFlags::READ_ONLY, of(writer).contains(RangeFlags::READ_ONLY));
@@ -162,6 +163,7 @@ impl Model {
             flags.set(RangeFlags::UNMERGEABLE, own.contains(Flags::UNMERGEABLE));
             let rom_device = matches!(node.kind(), Kind::RomDevice(..));
             flags.set(RangeFlags::ROMD, rom_device && own.contains(Flags::ROMD));
+            flags.set(RangeFlags::FLUSH_COALESCED, node.flushes_coalesced());
             let mut children = siblings.remove(&id).unwrap_or_default();
             children.sort_by_key(|(place, _)| Reverse((place.priority, place.order)));
             Node {
@@ -213,7 +215,7 @@ impl Model {
         if !node.enabled || at < 0 || at >= node.size {
             return None;
         }
-        let flags = (inherited - RangeFlags::ROMD) | node.flags;
+        let flags = (inherited - RangeFlags::ROMD - RangeFlags::FLUSH_COALESCED) | node.flags;
         path.push(node.id);
         let mut answer = None;
         if let Some((Some(target), offset)) = node.window {

@@ -61,7 +61,8 @@ impl RegionRef {
         })
     }
 
-    /// Queues no writes to the region any more. QEMU's name: `memory_region_clear_coalescing`.
+    /// Queues no writes to the region any more. Those that are queued, by threads on an older map too, are still carried
+    /// out before the region is accessed. QEMU's name: `memory_region_clear_coalescing`.
     ///
     /// # Errors
     /// If the region has no callbacks, and as in [`RegionRef`].
@@ -69,7 +70,8 @@ impl RegionRef {
         self.intercept("has no callbacks to queue writes for", |_, old| Ok(old.without_coalesced()))
     }
 
-    /// Has queued writes carried out before the region is accessed. QEMU's name: `memory_region_set_flush_coalesced`.
+    /// Has queued writes carried out before the region is accessed, as is always done for a region that has, or once had,
+    /// coalesced ranges. QEMU's name: `memory_region_set_flush_coalesced`.
     ///
     /// # Errors
     /// See [`RegionRef`].
@@ -93,7 +95,7 @@ impl RegionRef {
             if new.is_empty() && old.is_empty() {
                 return Ok(());
             }
-            let new = (!new.is_empty()).then(|| Arc::new(new));
+            let new = (!new.is_empty() || new.flushes()).then(|| Arc::new(new));
             let undo = state.tree.set_intercepts(self.id, new);
             state.changed(self.id, undo);
             Ok(())

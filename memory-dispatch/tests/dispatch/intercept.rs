@@ -286,6 +286,39 @@ fn writes_of_two_producers_keep_each_one_s_order() {
     }
 }
 
+/// A thread is about to queue a write, on a map that lets it, when the region stops to be coalesced. Its next write, which is
+/// not queued any more, must not overtake that one.
+#[test]
+fn a_write_that_is_queued_on_an_old_map_is_not_overtaken_by_the_thread_s_next() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    board.system.coalesce(true);
+    let (about, go) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let (tell, wait) = (about.clone(), go.clone());
+    // asked when the map has been looked at, and before the write is queued
+    let rules = AccessRules::new().accepts(move |_| {
+        if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            tell.wait();
+            wait.wait();
+        }
+        true
+    });
+    let (port, region) = port(&mut board, 0, rules);
+    region.add_coalesced(range(0, 0xef)).unwrap();
+    let space = board.space.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut handle = space.handle(|| ());
+            handle.store(0, Width::W4, 1, ATTRS).unwrap();
+            handle.store(0, Width::W4, 2, ATTRS).unwrap();
+        });
+        about.wait();
+        region.clear_coalesced().unwrap();
+        go.wait();
+    });
+    assert_eq!(port.take(), [(0, 1), (0, 2)]);
+}
+
 /// A device in whose callback a region is read that is flushed.
 #[test]
 fn writes_to_a_device_that_the_thread_is_inside_wait_until_it_is_outside() {
