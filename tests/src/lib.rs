@@ -5,6 +5,7 @@ pub mod fuzz;
 pub mod readme;
 pub mod session;
 mod skip;
+pub mod stress;
 
 pub use skip::skip;
 

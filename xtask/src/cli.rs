@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::{Workspace, succeeds};
-use crate::{asan, coverage, firmware, fuzz, guests, lint, loom, miri, test, tsan};
+use crate::{asan, coverage, firmware, fuzz, guests, lint, loom, miri, stress, test, tsan};
 
 /// Every chore of the workspace.
 #[derive(Clone, Debug, Parser)]
@@ -59,6 +59,8 @@ pub enum Command {
     },
     /// Fuzz a target of `tests/fuzz`, or all in turn; what that needs is put into `target/tools`.
     Fuzz(fuzz::Options),
+    /// Have threads access a machine while its map changes, and compare everything with what it must be.
+    Stress(stress::Options),
     /// Build the documentation; a warning is an error.
     Doc,
     /// Check the models of what threads do to each other, with loom, against the real crates.
@@ -84,6 +86,7 @@ impl Command {
             Self::Tsan => tsan::run(workspace),
             Self::Coverage { lines } => coverage::run(workspace, *lines),
             Self::Fuzz(options) => fuzz::run(workspace, options),
+            Self::Stress(options) => stress::run(workspace, options),
             Self::Doc => lint::doc(workspace),
             Self::Loom(options) => loom::run(workspace, options),
         }

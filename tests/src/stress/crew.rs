@@ -1,0 +1,226 @@
+//! Those who put the machine under stress, at once or in turn, round by round.
+
+use super::audit::audit;
+use super::dice::{Dice, mix};
+use super::mapper::Mapper;
+use super::migrator::Migrator;
+use super::plugger::Plugger;
+use super::summary::{Summary, resident};
+use super::worker::Worker;
+use super::world::World;
+use anyhow::{Context, Result, bail};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Workers where one thread does everything in turn.
+const WORKERS_IN_TURN: usize = 4;
+
+/// Threads that do something else than access.
+const OTHERS: [&str; 3] = ["the mapper", "the plugger", "the migrator"];
+
+/// A thread that does nothing for this long hangs: it waits for a wake-up that was lost, or for itself.
+const HANG: Duration = Duration::from_secs(60);
+
+/// The machine, and those who are at it.
+pub(super) struct Crew {
+    world: World,
+    workers: Vec<Worker>,
+    mapper: Mapper,
+    plugger: Plugger,
+    migrator: Migrator,
+    /// Chooses who does the next thing, where one thread does everything.
+    turns: Dice,
+    /// Rings that were signals.
+    rung: u64,
+    alone: bool,
+    summary: Summary,
+}
+
+impl Crew {
+    pub(super) fn new(seed: u64, threads: usize) -> Result<Self> {
+        let alone = threads <= 1;
+        let workers = if alone { WORKERS_IN_TURN } else { threads };
+        let world = World::new(workers)?;
+        Ok(Self {
+            workers: (0..workers).map(|index| Worker::new(index, seed, &world)).collect(),
+            world,
+            mapper: Mapper::new(seed),
+            plugger: Plugger::new(seed, alone),
+            migrator: Migrator::new(seed),
+            turns: Dice::new(seed, 0),
+            rung: 0,
+            alone,
+            summary: Summary { seed, threads, ..Summary::default() },
+        })
+    }
+
+    /// One round of everybody at once, for some time.
+    pub(super) fn round_at_once(&mut self, time: Duration) -> Result<()> {
+        self.begin()?;
+        let start = Instant::now();
+        let Self { world, workers, mapper, plugger, migrator, .. } = self;
+        let world = &*world;
+        let stop = AtomicBool::new(false);
+        let all: Vec<AtomicU64> = (0..workers.len() + OTHERS.len()).map(|_| AtomicU64::new(0)).collect();
+        thread::scope(|scope| {
+            let stop = &stop;
+            let mut beats = all.iter();
+            for worker in workers.iter_mut() {
+                let beat = beats.next();
+                scope.spawn(move || {
+                    repeat(world, stop, beat, || worker.step(world));
+                    // whoever waits for it must not wait for ever
+                    worker.end(world);
+                });
+            }
+            let (first, second, third) = (beats.next(), beats.next(), beats.next());
+            scope.spawn(move || repeat(world, stop, first, || mapper.step(world)));
+            scope.spawn(move || repeat(world, stop, second, || plugger.step(world)));
+            scope.spawn(move || repeat(world, stop, third, || migrator.step(world)));
+            watch(&all, stop, start + time);
+        });
+        self.end(start)
+    }
+
+    /// One round of everybody in turn, by chance, for so many steps.
+    pub(super) fn round_in_turn(&mut self, steps: u64) -> Result<()> {
+        self.begin()?;
+        let start = Instant::now();
+        for _ in 0..steps {
+            match self.turns.below(24) {
+                0 | 1 => self.mapper.step(&self.world),
+                2 => self.plugger.step(&self.world),
+                3 if self.turns.once_in(8) => self.migrator.step(&self.world),
+                _ => {
+                    let index = self.turns.below(self.workers.len() as u64) as usize;
+                    if let Some(worker) = self.workers.get_mut(index) {
+                        worker.step(&self.world);
+                    }
+                }
+            }
+            if self.world.ledger.has_failed() {
+                break;
+            }
+        }
+        self.workers.iter_mut().for_each(|worker| worker.end(&self.world));
+        self.end(start)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let round = mix(self.summary.seed ^ self.summary.rounds);
+        self.workers.iter_mut().for_each(|worker| worker.begin(round));
+        Ok(self.migrator.begin(&self.world)?)
+    }
+
+    /// Compares everything with everything.
+    fn end(&mut self, start: Instant) -> Result<()> {
+        self.summary.time += start.elapsed();
+        self.judge().context("while threads were at it")?;
+        self.plugger.settle(&self.world);
+        self.migrator.end(&self.world, &self.workers)?;
+        audit(&self.world, &self.workers, &mut self.rung);
+        self.summary.rounds += 1;
+        if self.summary.rounds <= 2 {
+            self.summary.resident.0 = resident();
+        }
+        self.judge().context("when all was quiet")
+    }
+
+    fn judge(&self) -> Result<()> {
+        let wrongs = self.world.ledger.wrongs();
+        if wrongs.is_empty() {
+            return Ok(());
+        }
+        let Summary { seed, threads, rounds, .. } = self.summary;
+        bail!("seed {seed}, {threads} threads, round {rounds}:\n{}", wrongs.join("\n"))
+    }
+
+    /// What it has come to so far.
+    pub(super) fn summary(&self) -> Summary {
+        let ledger = &self.world.ledger;
+        Summary {
+            accesses: self.workers.iter().map(|worker| worker.deeds.accesses).sum(),
+            commits: self.mapper.commits,
+            plugged: ledger.plugged.load(Ordering::SeqCst),
+            removals: self.plugger.removals,
+            snapshots: self.migrator.snapshots,
+            switches: self.migrator.switches,
+            kicks: ledger.kicks.load(Ordering::Relaxed),
+            grace: ledger.grace(),
+            retired: ledger.retired(),
+            resident: (self.summary.resident.0, resident()),
+            digest: self.alone.then(|| self.digest()),
+            ..self.summary.clone()
+        }
+    }
+
+    /// All results, and all of RAM. Of threads at once chance has its part in it.
+    fn digest(&self) -> u64 {
+        let results = self.workers.iter().map(Worker::digest).fold(0, |sum, one| mix(sum ^ one));
+        let counts = [self.mapper.commits, self.plugger.removals, self.migrator.snapshots, self.rung];
+        let results = counts.into_iter().fold(results, |sum, one| mix(sum ^ one));
+        let words =
+            (0..super::layout::RAM_SIZE / 8).map(|word| self.world.block.load(word * 8, super::fixture::W8));
+        words.fold(results, |sum, word| mix(sum ^ word.unwrap_or(0)))
+    }
+
+    /// Takes the machine apart, and compares what was made with what was dropped.
+    pub(super) fn dismantle(mut self) -> Result<Summary> {
+        let summary = self.summary();
+        self.mapper.end(&self.world)?;
+        self.plugger.end(&self.world);
+        self.judge().context("at the end")?;
+        let Self { world, workers, .. } = self;
+        let ledger = world.ledger.clone();
+        drop(workers);
+        world.dismantle()?;
+        let alive = ledger.alive();
+        ledger.check(alive.is_empty(), || format!("cards {alive:?} are left when all else is gone"));
+        let wrongs = ledger.wrongs();
+        if !wrongs.is_empty() {
+            bail!("seed {}, at the very end:\n{}", summary.seed, wrongs.join("\n"));
+        }
+        Ok(summary)
+    }
+}
+
+/// Does a thing again and again, until it is time to stop or something is wrong.
+fn repeat(world: &World, stop: &AtomicBool, beat: Option<&AtomicU64>, mut step: impl FnMut()) {
+    let _stop = StopAtEnd(stop);
+    while !stop.load(Ordering::Relaxed) && !world.ledger.has_failed() {
+        step();
+        if let Some(beat) = beat {
+            beat.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Stops the others when a thread ends, by a panic too.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Waits until the time has come. Threads that hang cannot be stopped: they are named, and the process ends.
+fn watch(beats: &[AtomicU64], stop: &AtomicBool, end: Instant) {
+    let mut last: Vec<(u64, Instant)> = beats.iter().map(|_| (0, Instant::now())).collect();
+    while Instant::now() < end && !stop.load(Ordering::Relaxed) {
+        thread::park_timeout(Duration::from_millis(20));
+        for (index, (beat, last)) in beats.iter().zip(&mut last).enumerate() {
+            let now = beat.load(Ordering::Relaxed);
+            if now != last.0 {
+                *last = (now, Instant::now());
+            } else if last.1.elapsed() > HANG {
+                let workers = beats.len() - OTHERS.len();
+                let name = index.checked_sub(workers).and_then(|other| OTHERS.get(other));
+                eprintln!("{} hangs", name.map_or(format!("worker {index}"), |name| (*name).to_owned()));
+                std::process::abort();
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+}
