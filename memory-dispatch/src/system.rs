@@ -8,7 +8,7 @@ use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
 use crate::removal::Waiters;
 use crate::space::{AddressSpace, SpaceConfig};
-use crate::sync::{Arc, AtomicU8, DashMap, Mutex, MutexGuard, Ordering, PoisonError, ViewArc, Weak};
+use crate::sync::{Arc, AtomicU8, Condvar, DashMap, Mutex, MutexGuard, Ordering, PoisonError, ViewArc, Weak};
 use memory_core::{
     CommitSink, DirtyClients, Memory, MemoryError, OwnerId, RegionId, RegionRef, SpaceId, Tree, fence,
 };
@@ -43,6 +43,8 @@ pub(crate) struct SystemInner {
     told_global: AtomicU8,
     /// Views of spaces that are gone, of which listeners have yet to be told. Held for an instant.
     departed: Mutex<Vec<(SpaceId, ViewArc<View>)>>,
+    /// One more has departed.
+    departure: Condvar,
     reclaim: Reclaim,
     /// The doors of owners that are plugged in.
     doors: DashMap<OwnerId, Arc<Door>>,
@@ -72,6 +74,7 @@ impl MemorySystem {
             notifiers: Notifiers::default(),
             told_global: AtomicU8::new(0),
             departed: Mutex::default(),
+            departure: Condvar::new(),
             reclaim: Reclaim::default(),
             doors: DashMap::new(),
             waiters: Waiters::default(),
@@ -181,8 +184,18 @@ impl SystemInner {
         self.departed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn departed(&self) -> Vec<(SpaceId, ViewArc<View>)> {
+    fn departed(&self) -> Vec<(SpaceId, ViewArc<View>)> {
         self.lock_departed().clone()
+    }
+
+    /// The spaces that are gone, of which listeners have yet to be told, when all of `gone` are among them. Their last
+    /// references have been dropped, and whoever did that waits for nobody before he says so here: this waits for him.
+    pub(crate) fn departed_with(&self, gone: &[SpaceId]) -> Vec<(SpaceId, ViewArc<View>)> {
+        let mut departed = self.lock_departed();
+        while !gone.iter().all(|id| departed.iter().any(|(known, _)| known == id)) {
+            departed = self.departure.wait(departed).unwrap_or_else(PoisonError::into_inner);
+        }
+        departed.clone()
     }
 
     pub(crate) fn empty_view(&self) -> ViewArc<View> {
@@ -242,6 +255,7 @@ impl SystemInner {
     pub(crate) fn forget(self: &Arc<Self>, (id, space): (SpaceId, *const AddressSpace), view: ViewArc<View>) {
         self.by_id.remove(&id);
         self.lock_departed().push((id, view));
+        self.departure.notify_all();
         // only now: `is_space_going` finds it in one of the lists
         self.lock_spaces().retain(|known| known.as_ptr() != space);
         let system = self.clone();

@@ -104,7 +104,9 @@ impl SystemInner {
         }
         let spaces = self.live_spaces();
         let live = spaces.iter().map(|space| (space.id(), space.published().load_full()));
-        let views: Vec<(SpaceId, ViewArc<View>)> = live.chain(self.departed()).collect();
+        let is_live = |id: &SpaceId| spaces.iter().any(|space| space.id() == *id);
+        let gone: Vec<SpaceId> = entry.known_spaces().into_iter().filter(|id| !is_live(id)).collect();
+        let views: Vec<(SpaceId, ViewArc<View>)> = live.chain(self.departed_with(&gone)).collect();
         let empty = self.empty_view();
         let known = views.iter().filter(|(space, _)| entry.knows(*space));
         let changes: Vec<_> = known

@@ -38,6 +38,11 @@ impl Entry {
         self.known().contains(&space)
     }
 
+    /// The spaces that it has been told of.
+    pub(super) fn known_spaces(&self) -> Vec<SpaceId> {
+        self.known().iter().copied().collect()
+    }
+
     pub(super) fn hears(&self, space: SpaceId) -> bool {
         self.space.is_none_or(|only| only == space) && !self.is_poisoned()
     }

@@ -184,3 +184,37 @@ fn a_listener_of_one_space_hears_that_space_and_its_end() {
     drop((guard, late_guard));
     assert_eq!(late.counts()[1], 2);
 }
+
+/// A space has no owner any more, and has not yet said that it is gone, when a listener is unregistered: the listener is told
+/// all the same that its ranges go. Chance decides whether a turn meets that moment.
+#[test]
+fn a_listener_that_is_unregistered_while_a_space_goes_is_told_of_all_deletes() {
+    use std::sync::Barrier;
+    const TURNS: usize = 3000;
+    let board = board();
+    let region = ram(&board, "ram");
+    board.root.map(0, &region).unwrap();
+    let (ready, done) = (Barrier::new(2), Barrier::new(2));
+    let going: Mutex<Option<Arc<memory_dispatch::AddressSpace>>> = Mutex::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..TURNS {
+                ready.wait();
+                let space = going.lock().unwrap().take();
+                drop(space);
+                done.wait();
+            }
+        });
+        for turn in 0..TURNS {
+            let space = board.system.address_space("going", &board.root, SpaceConfig::default()).unwrap();
+            let spy = Arc::new(Spy::default());
+            let guard = board.system.listen(spy.clone(), 0, Some(&space)).unwrap();
+            *going.lock().unwrap() = Some(space);
+            ready.wait();
+            guard.unregister().unwrap();
+            let [adds, dels, _] = spy.counts();
+            done.wait();
+            assert_eq!((adds, dels), (1, 1), "turn {turn}");
+        }
+    });
+}
