@@ -117,7 +117,9 @@ impl Witness {
             && told.events.is_empty()
             && told.global.is_empty();
         let name = self.name;
-        self.ledger.check(empty, || format!("{name} is unregistered and left with {told:?}"));
+        let ranges: Vec<_> = told.ranges.keys().map(|(space, at)| (space.number(), *at)).take(4).collect();
+        self.ledger
+            .check(empty, || format!("{name} is unregistered and left with ranges {ranges:x?}, or more"));
     }
 }
 
