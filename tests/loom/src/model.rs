@@ -25,6 +25,7 @@ pub struct Model {
 /// How a model that holds went.
 pub struct Outcome {
     model: &'static Model,
+    preemptions: Option<usize>,
     executions: u64,
     took: Duration,
 }
@@ -36,24 +37,26 @@ impl Model {
         let mut builder = loom::model::Builder::new();
         builder.max_threads = self.threads;
         builder.max_branches = MOST_STEPS;
-        builder.preemption_bound = match std::env::var("FLATLAND_LOOM_PREEMPTIONS") {
+        let preemptions = match std::env::var("FLATLAND_LOOM_PREEMPTIONS") {
             Ok(bound) => Some(bound.parse().expect("FLATLAND_LOOM_PREEMPTIONS is a number")),
             Err(_) => self.preemptions,
         };
+        builder.preemption_bound = preemptions;
         let started = Instant::now();
         let count = executions.clone();
         builder.check(move || {
             count.fetch_add(1, Ordering::Relaxed);
             (self.run)();
         });
-        Outcome { model: self, executions: executions.load(Ordering::Relaxed), took: started.elapsed() }
+        let executions = executions.load(Ordering::Relaxed);
+        Outcome { model: self, preemptions, executions, took: started.elapsed() }
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { model, executions, took } = self;
-        let bound = model.preemptions.map_or("any".to_owned(), |bound| bound.to_string());
+        let Self { model, preemptions, executions, took } = self;
+        let bound = preemptions.map_or("any".to_owned(), |bound| bound.to_string());
         write!(f, "{}\t{}\t{bound}\t{executions}\t{:.1}", model.name, model.threads, took.as_secs_f64())
     }
 }

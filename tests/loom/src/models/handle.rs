@@ -11,7 +11,7 @@ pub const ACTIVE: Model = Model {
     name: "handle-active",
     proves: "a removal kicks every handle that stays on an old map, and the device ends when that handle parks",
     threads: 2,
-    preemptions: Some(5),
+    preemptions: None,
     run: || removal(true),
 };
 
@@ -19,7 +19,7 @@ pub const WAKES: Model = Model {
     name: "handle-wakes",
     proves: "a parked handle that wakes during a removal is kicked, or takes up the new map",
     threads: 2,
-    preemptions: Some(5),
+    preemptions: None,
     run: || removal(false),
 };
 
@@ -66,7 +66,7 @@ pub const PARKS: Model = Model {
     name: "handle-parks",
     proves: "a handle that parks says that there is something to reclaim, or the removal has seen to it",
     threads: 2,
-    preemptions: Some(5),
+    preemptions: None,
     run: || leaves(true),
 };
 

@@ -49,7 +49,7 @@ pub const DIRTY_BIT: Model = Model {
     name: "dirty-bit",
     proves: "a write beside a snapshot is seen with its data, or its page is still marked for the next one",
     threads: 3,
-    preemptions: Some(3),
+    preemptions: None,
     run: dirty_bit,
 };
 

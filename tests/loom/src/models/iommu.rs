@@ -85,7 +85,7 @@ pub const NOTIFIER: Model = Model {
     name: "iommu-notifier-guard",
     proves: "when a notifier's guard is dropped nobody is in the callback, and nobody enters it from then on",
     threads: 2,
-    preemptions: Some(5),
+    preemptions: None,
     run: notifier,
 };
 
