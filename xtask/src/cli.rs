@@ -50,7 +50,10 @@ pub enum Command {
     /// Run the tests of the memory crates under AddressSanitizer, where there is a nightly toolchain.
     Asan,
     /// Run the tests of the memory crates under ThreadSanitizer, where there is a nightly toolchain.
-    Tsan,
+    Tsan {
+        /// Run those of these packages instead.
+        packages: Vec<String>,
+    },
     /// Measure which lines of the memory crates their tests run; fail below 90 % of them.
     Coverage {
         /// Print every file, and every line that was not run.
@@ -83,7 +86,7 @@ impl Command {
             Self::Firmware { if_available } => firmware::run(workspace, *if_available),
             Self::Miri => miri::run(workspace),
             Self::Asan => asan::run(workspace),
-            Self::Tsan => tsan::run(workspace),
+            Self::Tsan { packages } => tsan::run(workspace, packages),
             Self::Coverage { lines } => coverage::run(workspace, *lines),
             Self::Fuzz(options) => fuzz::run(workspace, options),
             Self::Stress(options) => stress::run(workspace, options),

@@ -90,7 +90,7 @@ impl Tally {
         self.end_runner();
         if !succeeded && self.failed == 0 {
             self.failed = 1;
-            self.failures.push("cargo test failed before a test did".to_owned());
+            self.failures.push("cargo test failed, and no test did".to_owned());
         }
         // One test may lack several things; it is one test still.
         let logged: BTreeMap<String, Skip> =

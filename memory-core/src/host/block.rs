@@ -428,6 +428,34 @@ mod tests {
         assert_eq!(block.load(0xff8, Width::W8), Some(0x0505_0505_0505_0505));
     }
 
+    /// Guest memory races by design: under Miri and ThreadSanitizer this shows that every way to copy may.
+    #[test]
+    fn copies_of_several_threads_tear_between_bytes_and_nowhere_else() {
+        const LEN: usize = 256;
+        const ROUNDS: usize = if cfg!(miri) { 4 } else { 500 };
+        let block = RamBlock::anonymous(0x1000u64).unwrap();
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            let run = |work: &'static (dyn Fn(&RamBlock) + Sync)| {
+                let (block, start) = (&block, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    (0..ROUNDS).for_each(|_| work(block));
+                });
+            };
+            run(&|block| assert!(block.write(1, &[0x11; LEN])));
+            run(&|block| assert!(block.fill(1, LEN as u64, 0x22)));
+            run(&|block| assert!(block.store(3, Width::W8, 0x3333_3333_3333_3333), "unaligned"));
+            run(&|block| {
+                let mut bytes = [0; LEN];
+                assert!(block.read(1, &mut bytes));
+                let word = block.load(5, Width::W4).unwrap().to_le_bytes();
+                let known = |byte: &u8| [0, 0x11, 0x22, 0x33].contains(byte);
+                assert!(bytes.iter().chain(&word[..4]).all(known), "{bytes:x?} {word:x?}");
+            });
+        });
+    }
+
     #[test]
     fn an_unbacked_block_refuses_every_access() {
         let block = RamBlock::unbacked(Size::FULL);
