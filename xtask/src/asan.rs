@@ -30,6 +30,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     command.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}")).env_remove("RUSTFLAGS");
     command.env("CARGO_TARGET_DIR", workspace.scratch().join("asan"));
     let summary = test::tallied(&mut command)?;
-    println!("\nasan: {summary}");
+    println!("\nasan:\n{summary}");
     Ok(summary.failed == 0)
 }

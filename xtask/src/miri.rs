@@ -41,7 +41,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
         command.arg("--").args(suite.names);
         command.env("CARGO_TARGET_DIR", workspace.scratch().join("miri"));
         let summary = test::tallied(&mut command)?;
-        println!("\nmiri: {}: {summary}", suite.package);
+        println!("\nmiri: {}:\n{summary}", suite.package);
         all_well &= summary.failed == 0;
     }
     Ok(all_well)

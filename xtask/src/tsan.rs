@@ -73,7 +73,7 @@ pub(crate) fn run(workspace: &Workspace, packages: &[String]) -> Result<bool> {
     };
     command.args(packages.into_iter().flat_map(|package| ["-p", package]));
     let summary = test::tallied(&mut command)?;
-    println!("\ntsan: {summary}");
+    println!("\ntsan:\n{summary}");
     Ok(summary.failed == 0)
 }
 
