@@ -7,10 +7,14 @@
 //! What a body needs to be told it is told by the bytes alone: the same bytes are the same run. (Two devices have
 //! threads of their own; with these the order of what they do is the host's.)
 
+mod cfi;
+mod device;
 mod import;
 mod machine_file;
 mod mmio;
+mod rv64;
 mod tree;
+mod virtqueue;
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +27,19 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "tree", about: "changes of a region tree against the slow oracle", body: tree::body },
     Target { name: "mmio", about: "access rules against a literal model", body: mmio::body },
     Target { name: "import", about: "the importer of printed maps", body: import::body },
     Target { name: "machine-file", about: "machine files, read, written, built", body: machine_file::body },
+    Target { name: "device", about: "any registered device, misused and restored", body: device::body },
+    Target {
+        name: "rv64",
+        about: "the RV64 decoder and its CSRs against the manual's tables",
+        body: rv64::body,
+    },
+    Target { name: "virtqueue", about: "virtqueues with hostile descriptors", body: virtqueue::body },
+    Target { name: "cfi", about: "command streams to CFI flash against a literal model", body: cfi::body },
 ];
 
 impl Target {

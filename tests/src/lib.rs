@@ -1,6 +1,7 @@
 //! What crosses crates: the tests are in `tests/tests`, what they share is here.
 #![forbid(unsafe_code)]
 
+pub mod board;
 pub mod fuzz;
 pub mod readme;
 pub mod session;

@@ -123,6 +123,10 @@ targets! {
     fuzzed_accesses_are_split_as_the_literal_model_says "mmio"
     fuzzed_maps_are_imported_or_refused "import"
     fuzzed_machine_files_are_refused_or_read_the_same_again "machine-file"
+    fuzzed_devices_answer_and_are_restored_as_they_were "device"
+    fuzzed_instructions_and_csrs_do_as_the_manual_says "rv64"
+    fuzzed_descriptors_reach_no_memory_but_the_drivers "virtqueue"
+    fuzzed_flash_commands_do_as_the_literal_model_says "cfi"
 }
 
 #[test]

@@ -28,7 +28,9 @@ pub struct Chain<'a> {
 }
 
 impl<'a> Chains<'a> {
-    pub(super) fn new(queue: &'a mut Queue, memory: &'a DmaMemory) -> Self {
+    /// The buffers of `queue`, whose rings and descriptors are in `memory`: at most as many as the queue has descriptors.
+    /// Transports make this for [`VirtioDevice::serve`](super::VirtioDevice::serve), and tests that have none.
+    pub fn new(queue: &'a mut Queue, memory: &'a DmaMemory) -> Self {
         let left = queue.size();
         Self { queue, memory, left, used: false }
     }

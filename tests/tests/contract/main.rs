@@ -2,11 +2,9 @@
 //!
 //! Nothing here knows a device but the list of types, and the programs of those that can do DMA.
 
-mod board;
 mod dma;
 mod guest;
 
-use board::{Board, RAM, load, minimal, save};
 use devices::{DeviceInfo, Inspector, ResetType, device_types};
 use guest::{Dice, in_time, misbehave};
 use memory_core::{MemoryError, TxAttrs, Width};
@@ -16,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Instant;
+use tests::board::{self, Board, RAM, load, minimal, save};
 
 /// Every type that a program which links `devices` has.
 const TYPES: &[&str] = &[

@@ -19,6 +19,9 @@ pub const RAM_SIZE: u64 = 0x10_0000;
 pub const ROOM: u64 = 1 << 36;
 
 /// Builds a device as a machine file does.
+///
+/// # Errors
+/// What the device's type says of its properties.
 pub fn load(value: Value) -> Result<Arc<dyn Device>, serde_json::Error> {
     serde_json::from_value::<Box<dyn Device>>(value).map(Arc::from)
 }
@@ -39,7 +42,9 @@ pub fn save(device: &dyn Device) -> Value {
 
 /// A machine with RAM and no device.
 pub struct Board {
+    /// The memory.
     pub system: MemorySystem,
+    /// The region at the root of the space.
     pub root: Region,
     pub space: Arc<AddressSpace>,
     pub host: Host,
@@ -63,7 +68,14 @@ pub struct Slot {
     pub edges: Arc<AtomicU64>,
 }
 
+impl Default for Board {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Board {
+    /// A board with RAM at [`RAM`].
     pub fn new() -> Self {
         let system = MemorySystem::new();
         let memory = system.memory();
