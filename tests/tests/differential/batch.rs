@@ -31,6 +31,8 @@ const D: u64 = 1 << 7;
 /// One program and where its parts are.
 pub struct Program {
     pub setting: Setting,
+    /// Does PMP refuse some of its data?
+    protected: bool,
     pub items: Vec<Item>,
     /// Address of the first instruction, and of the context, the log and the memory: its window, or its pages.
     pub code: u64,
@@ -78,8 +80,13 @@ impl Batch {
         let mut programs: Vec<_> = (0..count)
             .map(|index| {
                 let setting = settings[index % settings.len()];
-                let items = program(&mut random, setting, ITEMS);
-                Program { setting, items, code: 0, context: 0, log: 0, memory: 0 }
+                let mut items = program(&mut random, setting, ITEMS);
+                let protected = setting != Setting::Bare && index % 8 >= 4;
+                // QEMU at times calls an AMO that PMP refuses a load: from s1 to s0, whose page is open.
+                for amo in items.iter_mut().filter(|item| protected && item.name == "amo") {
+                    amo.parcels[0] &= 0x7fff;
+                }
+                Program { setting, protected, items, code: 0, context: 0, log: 0, memory: 0 }
             })
             .collect();
         let state = lay_out(&mut programs);
@@ -184,7 +191,10 @@ impl Batch {
                 return VIRTUAL + 0x20_0000 + 0x400;
             }
             let page = VIRTUAL + PAGE * u64::from(1 + random.below(ENTRIES as u32 - 1));
-            page + random.pick(&[0u64, 0x100, 0x7f8, 0x801, 0xf82, 0xfc0, 0xff8, 0xffc])
+            // Under PMP nothing crosses a page: QEMU asks PMP as if the second part came behind the first in
+            // physical memory, too.
+            let offsets = [0, 0x100, 0x7f8, 0x801, 0xf82, 0xfc0, 0xff8, 0xffc];
+            page + if program.protected { random.pick(&offsets[1..4]) } else { random.pick(&offsets) }
         };
         [pointer() & !7, VIRTUAL + PAGE + 0x400, pointer()]
     }
@@ -222,16 +232,17 @@ fn protection(program: &Program, random: &mut Random) -> [u64; 5] {
     let mut place = || {
         let page = program.memory + PAGE * u64::from(3 + random.below(4));
         let offset = random.pick(&[0, 0x80, 0x100, 0x7f0, 0x800, 0xf80, 0xfc0]) + random.below(64);
-        (page + u64::from(offset)) >> 2
+        // Multiples of 8 bytes: QEMU looks at the first and the last byte of an access only, and misses a range between.
+        (page + u64::from(offset & !7)) >> 2
     };
     let mut addresses = [place(), place(), place(), u64::MAX >> 10];
-    if program.setting == Setting::Bare || random.one_in(2) {
+    if !program.protected {
         return [OPEN << 24, addresses[0], addresses[1], addresses[2], addresses[3]];
     }
     let mut config = OPEN << 24;
     for (index, address) in addresses.iter_mut().enumerate().take(3).skip(1) {
-        // The mode is off, TOR, NA4 or NAPOT; W without R is reserved.
-        let mode = u64::from(random.below(4));
+        // The mode is off, TOR or NAPOT; W without R is reserved.
+        let mode = random.pick(&[0u64, 1, 1, 3, 3]);
         let rights = random.pick(&[0u64, 1, 3, 4, 5, 7]);
         config |= (rights | mode << 3) << (8 * index);
         if mode == 3 {

@@ -258,7 +258,11 @@ fn atomic(random: &mut Random) -> Item {
         // The pair, at times with something between; on the window that all may write.
         let lr = lr(width, d, S0) | order;
         let sc = sc(width, rd(random), source, S0) | order;
-        let between = match random.below(8) {
+        let between = match random.below(9) {
+            // Uses the reservation up, and stores what is there.
+            8 if !POINTERS.contains(&d) && d != 0 => {
+                return Item::long("lr-sc-sc", &[lr, crate::asm::sc(width, ZERO, d, S0), sc]);
+            }
             0 => sd(source, S0, 0),
             1 => sd(source, S0, 16),
             2 => ECALL,
@@ -322,6 +326,13 @@ fn constant(register: u32, value: u32) -> [u32; 2] {
 
 fn csr(random: &mut Random, setting: Setting) -> Item {
     let d = rd(random);
+    if setting == Setting::Supervisor && random.one_in(4) {
+        // Loads and stores of one page before and after a change of SUM and MXR.
+        let [high, low] = constant(T0, random.pick(&[1 << 18, 1 << 19, 3 << 18]));
+        let access = if random.one_in(3) { sd(T0, S1, 0) } else { ld(T1, S1, 0) };
+        let [one, two] = random.pick(&[[2, 3], [3, 2]]).map(|form| i(SYSTEM, form, ZERO, T0, 0x100));
+        return Item::long("sum mxr", &[high, low, access, one, access, two, access]);
+    }
     if random.one_in(6) {
         // No such register, one of a higher mode, or a counter without its enable.
         let csr = random.pick(&[0x8ff, 0x5a8, 0xc03, 0x3ff, 0x001, 0x00f]);

@@ -95,3 +95,26 @@ fn load_reserved_and_store_conditional_pair_once_at_every_order() {
         }
     }
 }
+
+/// An SC uses the reservation up, whether it succeeds or not: the second fails even where it would find the value that LR saw.
+#[test]
+fn a_store_conditional_uses_the_reservation_up() {
+    for (funct3, other) in [(2, 3), (3, 2)] {
+        let used_up = [
+            // Stores what is there already.
+            sc(funct3, ZERO, A2, A0),
+            // Fails: another place, another width.
+            sc(funct3, ZERO, A2, T1),
+            sc(other, ZERO, A2, A0),
+        ];
+        for first in used_up {
+            let program = [lr(funct3, A2, A0), first, sc(funct3, A3, A1, A0)];
+            let run = Run::new(&program).with(A0, CELL).with(A1, 7).with(T1, CELL + 64);
+            run.machine.poke(CELL, 5);
+            let run = run.steps(3);
+            run.at(12);
+            assert_ne!(run.reg(A3), 0, "{first:#x}");
+            assert_eq!(run.machine.peek(CELL), 5, "{first:#x}");
+        }
+    }
+}

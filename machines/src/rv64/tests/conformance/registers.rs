@@ -61,6 +61,14 @@ fn vectors_and_satp_keep_their_legal_values() {
             run.write_csr(csr, 1 << bit);
             assert_eq!(run.csr(csr), if bit == 1 { 0 } else { 1 << bit }, "{csr:#x} bit {bit}");
         }
+        // A reserved mode leaves the mode as it was.
+        for (old, new) in (0..2).flat_map(|old| (0..4).map(move |new| (old, new))) {
+            let mut run = Run::new(&[]);
+            run.write_csr(csr, 0x1000 | old);
+            run.write_csr(csr, 0x2000 | new);
+            let mode = if new < 2 { new } else { old };
+            assert_eq!(run.csr(csr), 0x2000 | mode, "{csr:#x}, mode {old} then {new}");
+        }
     }
     for mode in 0..16 {
         let mut run = Run::new(&[]);

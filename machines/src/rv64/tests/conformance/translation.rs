@@ -208,12 +208,67 @@ fn superpages_take_the_low_bits_of_the_address_and_must_be_aligned() {
 fn addresses_that_are_not_canonical_fault_whatever_is_mapped() {
     for bit in 39..64 {
         for kind in [Fetch, Load, Store, Amo, Reserve] {
-            let run = access(kind, Mode::Supervisor, 0, 0, DATA >> 2 | V | R | W | X | A | D);
-            let address = VIRTUAL | 1 << bit;
-            let run = run.with(A0, address).steps(if kind == Fetch { 2 } else { 1 });
-            assert_eq!((run.csr(0x342), run.csr(0x343)), (kind.page_fault(), address), "{kind:?} {bit}");
+            for good in [VIRTUAL, VIRTUAL | u64::MAX << 38] {
+                let run = access(kind, Mode::Supervisor, 0, 0, DATA >> 2 | V | R | W | X | A | D);
+                // The upper half has the same tables.
+                run.machine.poke(ROOT + (256 + 1) * 8, TABLES[0] >> 2 | V);
+                let steps = if kind == Fetch { 2 } else { 1 };
+                let address = good ^ 1 << bit;
+                let run = run.with(A0, address).steps(steps);
+                assert_eq!((run.csr(0x342), run.csr(0x343)), (kind.page_fault(), address), "{kind:?} {bit}");
+            }
         }
     }
+    for (address, cause) in
+        [(VIRTUAL | u64::MAX << 38, 0), (VIRTUAL | 1 << 38, 13), (VIRTUAL | u64::MAX << 39, 13)]
+    {
+        let run = access(Load, Mode::Supervisor, 0, 0, DATA >> 2 | V | R | A);
+        run.machine.poke(ROOT + (256 + 1) * 8, TABLES[0] >> 2 | V);
+        assert_eq!(run.with(A0, address).steps(1).csr(0x342), cause, "{address:#x}");
+    }
+}
+
+/// What a translation was remembered under does not outlive SUM, MXR and MPP: each changes between two loads.
+#[test]
+fn a_change_of_sum_mxr_or_mpp_counts_for_the_next_access() {
+    let table = [(SUM, V | R | U | A), (MXR, V | X | A), (SUM | MXR, V | X | U | A)];
+    for (bits, flags) in table {
+        let program = [ld(A2, A0, 0), csrrc(ZERO, 0x100, A3), ld(T0, A0, 0)];
+        let mut run = access(Load, Mode::Supervisor, bits, 0, DATA >> 2 | flags).with(A3, bits);
+        run.machine.load_program(BASE, &program);
+        run = run.steps(3);
+        assert_eq!(run.reg(A2), u64::from(NOP), "{bits:#x}");
+        run.trapped(13, VIRTUAL, 8);
+
+        let program = [ld(A2, A0, 0), csrrs(ZERO, 0x100, A3), ld(T0, A0, 0)];
+        let run = access(Load, Mode::Supervisor, 0, 0, DATA >> 2 | flags).with(A3, bits);
+        run.machine.load_program(BASE, &program);
+        let mut run = run.steps(1);
+        run.trapped(13, VIRTUAL, 0);
+        // Back behind the load that faulted.
+        run.write_csr(0x341, BASE + 4);
+        run.machine.load_program(BASE + 0x400, &[MRET]);
+        let run = run.steps(3);
+        run.at(12);
+        assert_eq!(run.reg(T0), u64::from(NOP), "{bits:#x}");
+    }
+    // In M-mode with MPRV: as U-mode, then as S-mode, whose page it is not.
+    let program = [ld(A2, A0, 0), csrrs(ZERO, 0x300, A3), ld(T0, A0, 0)];
+    let mut run = access(Load, Mode::User, 0, 0, DATA >> 2 | V | R | U | A).in_mode(Mode::Machine);
+    run.machine.load_program(BASE, &program);
+    run.write_csr(0x300, MPRV);
+    let run = run.with(A3, 1 << 11).steps(3);
+    assert_eq!(run.reg(A2), u64::from(NOP));
+    run.trapped(13, VIRTUAL, 8);
+}
+
+/// A store over two pages, of which the first is a device and the second is not mapped, does not reach the device.
+#[test]
+fn a_store_whose_second_page_faults_leaves_the_first_alone_even_if_it_is_a_device() {
+    let pte = DEVICE >> 2 | V | R | W | A | D;
+    let run = access(Store, Mode::Supervisor, 0, 0, pte).with(A0, VIRTUAL + 0xffc).steps(1);
+    run.trapped(15, VIRTUAL + 0x1000, 0);
+    assert!(run.machine.writes.lock().unwrap().is_empty());
 }
 
 /// MPRV gives loads and stores of M-mode the mode in MPP, with SUM and MXR; fetches stay as they are.
