@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::{Workspace, succeeds};
-use crate::{asan, coverage, firmware, fuzz, guests, lint, loom, miri, stress, test, tsan};
+use crate::{asan, coverage, firmware, fuzz, guests, lint, loom, miri, proofs, stress, test, tsan};
 
 /// Every chore of the workspace.
 #[derive(Clone, Debug, Parser)]
@@ -66,6 +66,9 @@ pub enum Command {
     Stress(stress::Options),
     /// Build the documentation; a warning is an error.
     Doc,
+    /// All proofs in the form that CI runs: loom with two interruptions, Miri, the sanitizers, 30 s of stress, 20 s of each
+    /// fuzz target.
+    Proofs,
     /// Check the models of what threads do to each other, with loom, against the real crates.
     Loom(loom::Options),
 }
@@ -91,6 +94,7 @@ impl Command {
             Self::Fuzz(options) => fuzz::run(workspace, options),
             Self::Stress(options) => stress::run(workspace, options),
             Self::Doc => lint::doc(workspace),
+            Self::Proofs => proofs::run(workspace),
             Self::Loom(options) => loom::run(workspace, options),
         }
     }

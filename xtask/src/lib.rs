@@ -26,6 +26,7 @@ pub mod lint;
 mod llvm;
 pub mod loom;
 mod miri;
+pub mod proofs;
 pub mod stress;
 mod tally;
 mod test;
