@@ -15,7 +15,7 @@ const STEPS: [Step; 6] = [
         loom::run(workspace, &loom::Options { filter: None, preemptions: Some(2), jobs: 2, mutants: false })
     }),
     ("miri", miri::run),
-    ("tsan", tsan::run),
+    ("tsan", |workspace| tsan::run(workspace, &[])),
     ("asan", asan::run),
     ("stress", |workspace| stress::run(workspace, &stress::Options { seconds: 30, threads: 4, seed: None })),
     ("fuzz", |workspace| {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use super::PACKAGE;
 use crate::workspace::{Workspace, runs, succeeds};
@@ -35,8 +35,13 @@ impl CargoFuzz {
         let manifest = workspace.root().join(PACKAGE).join("Cargo.toml");
         let mut fetch = workspace.cargo();
         fetch.args(["fetch", "--quiet", "--locked", "--manifest-path"]).arg(manifest);
-        if !succeeds(&mut fetch)? {
-            return Ok(Err(Missing("the crates of the targets cannot be fetched".to_owned())));
+        let output = fetch.output().context("cannot run cargo fetch")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            if said.contains("lock file") {
+                bail!("{PACKAGE}/Cargo.lock is not up to date: {}", said.trim());
+            }
+            return Ok(Err(Missing(format!("the crates of the targets cannot be fetched: {}", said.trim()))));
         }
         Ok(Ok(Self { program }))
     }

@@ -11,7 +11,7 @@ use super::Finding;
 const LAYERS: [&str; 5] = ["memory-core", "memory-flatview", "memory-dispatch", "devices", "machines"];
 
 /// Packages that may use any other, because nothing is built on them.
-const ABOVE_ALL: [&str; 2] = ["tests", "xtask"];
+const ABOVE_ALL: [&str; 3] = ["loom-models", "tests", "xtask"];
 
 /// A package of the workspace and the packages that it depends on, whether they are of the workspace or not.
 #[derive(Clone, Debug)]

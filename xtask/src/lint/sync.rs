@@ -16,8 +16,8 @@ use super::source::{self, attributes_of, attributes_of_impl_item, only_for_tests
 use super::{Finding, unsafety};
 use crate::workspace::Workspace;
 
-/// Packages that loom never sees.
-const EXEMPT: [&str; 2] = ["tests", "xtask"];
+/// Packages that loom never sees, and the one that is made of it.
+const EXEMPT: [&str; 3] = ["loom-models", "tests", "xtask"];
 
 /// Modules besides `sync` that may name something, and why.
 const EXCEPTIONS: [Exception; 2] = [
