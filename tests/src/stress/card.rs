@@ -4,9 +4,9 @@ use super::dice::mix;
 use super::layout::{BUS_AT, CARD_MEMORY, COUNTERS_AT, SLOT_STRIDE, SLOTS_AT};
 use super::ledger::{Ledger, lock};
 use memory_core::{
-    AccessRules, BusFault, MemoryError, Methods, Plug, RamBlock, Region, RegionRef, TxAttrs, Width,
+    AccessRules, AddrRange, BusFault, MemoryError, Methods, Plug, RamBlock, Region, RegionRef, TxAttrs, Width,
 };
-use memory_dispatch::{AddressSpace, Detached, MemorySystem, chain};
+use memory_dispatch::{AddressSpace, Detached, MemorySystem, Section, chain};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -22,6 +22,8 @@ pub const ADD: u64 = 0x50;
 pub const SELF: u64 = 0x58;
 /// A write has the card unplug itself.
 pub const EJECT: u64 = 0x60;
+/// A write has the card's slot hold what is at that address, and let go of what it held: inside the callback.
+pub const HOLD: u64 = 0x68;
 /// Bytes of registers, and of memory.
 pub const CARD_SIZE: u64 = 0x1000;
 
@@ -80,6 +82,12 @@ impl Card {
             }
             ADD => self.add(BUS_AT + COUNTERS_AT + value * 8),
             SELF => self.read_itself(BUS_AT + value),
+            HOLD => {
+                let range = AddrRange::from_len(BUS_AT + value, 8).ok_or(BusFault::ERROR)?;
+                let found = self.bus()?.find(range);
+                self.slot.upgrade().map(|slot| slot.hold(found));
+                Ok(())
+            }
             EJECT => {
                 self.slot.upgrade().map(|slot| slot.unplug());
                 Ok(())
@@ -156,6 +164,8 @@ pub struct Slot {
     ledger: Arc<Ledger>,
     plugged: Mutex<Option<Plugged>>,
     leaving: Mutex<Vec<Leaving>>,
+    /// What cards in it have found. Not held by them: two cards that hold each other would never go.
+    held: Mutex<Option<Section>>,
     /// Threads that take the card out.
     unplugging: AtomicU64,
     /// The newest serial number that may be on the map.
@@ -173,6 +183,7 @@ impl Slot {
             ledger: ledger.clone(),
             plugged: Mutex::default(),
             leaving: Mutex::default(),
+            held: Mutex::default(),
             unplugging: AtomicU64::new(0),
             newest: AtomicU64::new(0),
             left: AtomicU64::new(0),
@@ -260,6 +271,12 @@ impl Slot {
         }
         self.unplugging.fetch_sub(1, Ordering::SeqCst);
         any
+    }
+
+    /// Holds something, and lets go of what it held before, with no lock of its own held.
+    pub fn hold(&self, found: Option<Section>) {
+        let before = std::mem::replace(&mut *lock(&self.held), found);
+        drop(before);
     }
 
     /// The cards that are off the map and have not been waited for.

@@ -22,6 +22,15 @@ const OTHERS: [&str; 3] = ["the mapper", "the plugger", "the migrator"];
 /// A thread that does nothing for this long hangs: it waits for a wake-up that was lost, or for itself.
 const HANG: Duration = Duration::from_secs(60);
 
+/// Views that a worker may be on at a time: two handles, an access without one, and the DMA of the card that it leads to.
+const VIEWS_A_WORKER: u64 = 4;
+
+/// Views that the others may be on at a time, who look at maps, and what was replaced since.
+const VIEWS_OF_OTHERS: u64 = 6;
+
+/// Bytes of resident memory that may come after the second round: what allocators keep, and pages that chance had not met.
+const GROWTH: u64 = 32 << 20;
+
 /// The machine, and those who are at it.
 pub(super) struct Crew {
     world: World,
@@ -124,7 +133,21 @@ impl Crew {
         if self.summary.rounds <= 2 {
             self.summary.resident.0 = resident();
         }
+        self.check_growth();
         self.judge().context("when all was quiet")
+    }
+
+    /// Nothing piles up: replaced views are listed while somebody may be on them, and no longer; memory stays as it is.
+    fn check_growth(&self) {
+        let ledger = &self.world.ledger;
+        let most = VIEWS_A_WORKER * self.workers.len() as u64 + VIEWS_OF_OTHERS;
+        let retired = ledger.retired();
+        ledger
+            .check(retired <= most, || format!("{retired} replaced views are listed, {most} can be in use"));
+        let (start, end) = (self.summary.resident.0, resident());
+        ledger.check(end <= start + GROWTH, || {
+            format!("resident memory has grown from {start} to {end} bytes")
+        });
     }
 
     fn judge(&self) -> Result<()> {

@@ -71,6 +71,7 @@ impl Plugger {
     /// Waits for all that are out, when nobody is inside anything.
     pub fn settle(&mut self, world: &World) {
         for slot in &world.slots {
+            slot.hold(None);
             for leaving in slot.take_leaving() {
                 match leaving.detached().wait(Instant::now()) {
                     Ok(()) => {

@@ -1,9 +1,9 @@
 //! Accesses to cards, which come and go.
 
 use super::Worker;
-use crate::stress::card::{ADD, COUNT, EJECT, IDENTITY_END, SELF, STORE, Slot, identified};
+use crate::stress::card::{ADD, COUNT, EJECT, HOLD, IDENTITY_END, SELF, STORE, Slot, identified};
 use crate::stress::fixture::W8;
-use crate::stress::layout::{COUNTERS, COUNTERS_AT};
+use crate::stress::layout::{CARD_MEMORY, COUNTERS, COUNTERS_AT};
 use crate::stress::world::World;
 use memory_core::{BusFault, Width};
 
@@ -26,7 +26,11 @@ impl Worker {
                     self.set_word(world, offset, word);
                 }
             }
-            48..60 => {
+            48..52 => {
+                let other = world.slot(&mut self.dice).address() + CARD_MEMORY;
+                self.command(world, at + HOLD, other);
+            }
+            52..60 => {
                 let counter = self.dice.below(COUNTERS);
                 if self.command(world, at + ADD, counter) {
                     self.deeds.adds[counter as usize] += 1;

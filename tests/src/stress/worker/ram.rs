@@ -31,7 +31,15 @@ impl Worker {
 
     pub(super) fn store_word(&mut self, world: &World) {
         let (address, way) = (self.own_address(world), self.way());
-        let value = self.fresh();
+        let mut value = self.fresh();
+        // parts of words that were stored one by one may have come to look like it
+        let holds = |worker: &Self, seen: &Seen, value| match seen {
+            Seen::Ram(offset, _) => worker.word(world, *offset) == value,
+            _ => false,
+        };
+        while possible(address, world.turn).iter().any(|seen| holds(self, seen, value)) {
+            value = self.fresh();
+        }
         let glimpse = world.chart.glimpse();
         let result = self.store(world, way, (address, W8), value);
         let seen = self.seen(world, glimpse, address);
