@@ -85,7 +85,9 @@ impl Card {
             HOLD => {
                 let range = AddrRange::from_len(BUS_AT + value, 8).ok_or(BusFault::ERROR)?;
                 let found = self.bus()?.find(range);
-                self.slot.upgrade().map(|slot| slot.hold(found));
+                if let Some(slot) = self.slot.upgrade() {
+                    slot.hold(found);
+                }
                 Ok(())
             }
             EJECT => {
