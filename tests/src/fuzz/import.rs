@@ -29,7 +29,8 @@ pub(super) fn body(data: &[u8]) {
 fn is_plain(imported: &Imported) -> bool {
     let mut known = HashSet::new();
     let mut plain = |name: &str| {
-        let letters = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let letters = !name.is_empty() && name.bytes().all(is_letter);
         letters && name != "alias" && known.insert(name.to_owned())
     };
     let spaces = imported.spaces().iter().all(|space| plain(&format!("as{}", space.name())));

@@ -27,10 +27,11 @@ const CSRS: [u16; 44] = [
 enum Step {
     /// Any bits at all, as the next instruction.
     Bits(u32),
-    /// An instruction that exists, with any operands.
+    /// An instruction that exists, with any operands; or what is a bit away from one.
     Known {
         which: u8,
         operands: u32,
+        flip: Option<u8>,
     },
     Csr {
         which: u8,
@@ -96,7 +97,10 @@ fn steps(bytes: &mut Unstructured<'_>) {
         let Ok(step) = bytes.arbitrary::<Step>() else { break };
         match step {
             Step::Bits(raw) => execute(&mut board, raw),
-            Step::Known { which, operands } => execute(&mut board, manual::instruction(which, operands)),
+            Step::Known { which, operands, flip } => {
+                let flip = flip.map_or(0, |bit| 1 << (bit & 31));
+                execute(&mut board, manual::instruction(which, operands) ^ flip);
+            }
             Step::Csr { which, any, op, rd, rs1, value } => {
                 let csr = any.map_or(CSRS[usize::from(which) % CSRS.len()], |any| any & 0xfff);
                 board.hart.set_register(rs1 & 31, value);

@@ -24,14 +24,22 @@ impl fmt::Display for Kept {
     }
 }
 
-/// Replaces the files of `corpus` by those of `merged`, the smallest first, for as long as there is room.
+/// What the names of inputs begin with that a person wrote, and that stay.
+const SEED: &str = "seed-";
+
+/// Replaces the files of `corpus` by those of `merged`, the smallest first, for as long as there is room. Seeds stay.
 pub(super) fn replace(corpus: &Path, merged: &Path) -> Result<Kept> {
     let mut inputs = files(merged)?;
     inputs.sort();
-    for (_, old) in files(corpus)? {
+    let mut kept = Kept { inputs: 0, bytes: 0, left_out: 0 };
+    for (bytes, old) in files(corpus)? {
+        if old.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SEED)) {
+            kept.inputs += 1;
+            kept.bytes += bytes;
+            continue;
+        }
         fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
-    let mut kept = Kept { inputs: 0, bytes: 0, left_out: 0 };
     for (bytes, path) in inputs {
         if kept.bytes + bytes > MOST {
             kept.left_out += 1;
@@ -63,13 +71,15 @@ mod tests {
     fn corpus_is_replaced_by_the_smallest_inputs_that_fit() {
         let [corpus, merged] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         fs::write(corpus.path().join("old"), "old").unwrap();
+        fs::write(corpus.path().join("seed-1"), "seed").unwrap();
         for (name, bytes) in [("small", 10), ("large", MOST), ("medium", 100)] {
             fs::write(merged.path().join(name), vec![0; bytes as usize]).unwrap();
         }
         let kept = replace(corpus.path(), merged.path()).unwrap();
-        assert_eq!(kept, Kept { inputs: 2, bytes: 110, left_out: 1 });
+        assert_eq!(kept, Kept { inputs: 3, bytes: 114, left_out: 1 });
         let mut names: Vec<_> = files(corpus.path()).unwrap();
         names.sort();
-        assert!(names[0].1.ends_with("small") && names[1].1.ends_with("medium") && names.len() == 2);
+        let names: Vec<_> = names.iter().map(|(_, path)| path.file_name().unwrap()).collect();
+        assert_eq!(names, ["seed-1", "small", "medium"]);
     }
 }
