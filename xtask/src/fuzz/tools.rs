@@ -34,7 +34,8 @@ impl CargoFuzz {
         }
         let manifest = workspace.root().join(PACKAGE).join("Cargo.toml");
         let mut fetch = workspace.cargo();
-        fetch.args(["fetch", "--quiet", "--locked", "--manifest-path"]).arg(manifest);
+        // not `--locked`: the lock file follows the dependencies of the workspace's packages
+        fetch.args(["fetch", "--quiet", "--manifest-path"]).arg(manifest);
         let output = fetch.output().context("cannot run cargo fetch")?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
