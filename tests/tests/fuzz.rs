@@ -92,41 +92,59 @@ fn replay(name: &str) {
     }
 }
 
-macro_rules! targets {
-    ($($test:ident $name:literal)*) => {
-        $(
-            #[test]
-            fn $test() {
-                replay($name);
-            }
-        )*
-
-        #[test]
-        fn every_target_is_replayed_here_and_is_a_program_of_the_fuzzers() {
-            let here = [$($name),*];
-            assert_eq!(TARGETS.map(|target| target.name), here);
-            let manifest = fs::read_to_string(folder().join("Cargo.toml")).unwrap();
-            for name in here {
-                let program = fs::read_to_string(folder().join(format!("fuzz_targets/{name}.rs"))).unwrap();
-                assert!(program.contains(&format!("run(\"{name}\", data)")), "{name} runs another target");
-                assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in the manifest");
-            }
-            assert_eq!(manifest.matches("[[bin]]").count(), here.len());
-            let corpora = fs::read_dir(folder().join("corpus")).unwrap().count();
-            assert_eq!(corpora, here.len(), "a corpus without a target");
-        }
-    };
+#[test]
+fn fuzzed_trees_render_as_the_oracle_says() {
+    replay("tree");
 }
 
-targets! {
-    fuzzed_trees_render_as_the_oracle_says "tree"
-    fuzzed_accesses_are_split_as_the_literal_model_says "mmio"
-    fuzzed_maps_are_imported_or_refused "import"
-    fuzzed_machine_files_are_refused_or_read_the_same_again "machine-file"
-    fuzzed_devices_answer_and_are_restored_as_they_were "device"
-    fuzzed_instructions_and_csrs_do_as_the_manual_says "rv64"
-    fuzzed_descriptors_reach_no_memory_but_the_drivers "virtqueue"
-    fuzzed_flash_commands_do_as_the_literal_model_says "cfi"
+#[test]
+fn fuzzed_accesses_are_split_as_the_literal_model_says() {
+    replay("mmio");
+}
+
+#[test]
+fn fuzzed_maps_are_imported_or_refused() {
+    replay("import");
+}
+
+#[test]
+fn fuzzed_machine_files_are_refused_or_read_the_same_again() {
+    replay("machine-file");
+}
+
+#[test]
+fn fuzzed_devices_answer_and_are_restored_as_they_were() {
+    replay("device");
+}
+
+#[test]
+fn fuzzed_instructions_and_csrs_do_as_the_manual_says() {
+    replay("rv64");
+}
+
+#[test]
+fn fuzzed_descriptors_reach_no_memory_but_the_drivers() {
+    replay("virtqueue");
+}
+
+#[test]
+fn fuzzed_flash_commands_do_as_the_literal_model_says() {
+    replay("cfi");
+}
+
+#[test]
+fn every_target_is_replayed_here_and_is_a_program_of_the_fuzzers() {
+    let here = include_str!("fuzz.rs");
+    let manifest = fs::read_to_string(folder().join("Cargo.toml")).unwrap();
+    for Target { name, .. } in TARGETS {
+        assert!(here.contains(&format!("    replay(\"{name}\");")), "{name} is not replayed");
+        let program = fs::read_to_string(folder().join(format!("fuzz_targets/{name}.rs"))).unwrap();
+        assert!(program.contains(&format!("run(\"{name}\", data)")), "{name} runs another target");
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in the manifest");
+    }
+    assert_eq!(manifest.matches("[[bin]]").count(), TARGETS.len());
+    let corpora = fs::read_dir(folder().join("corpus")).unwrap().count();
+    assert_eq!(corpora, TARGETS.len(), "a corpus without a target");
 }
 
 #[test]
