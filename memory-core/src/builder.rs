@@ -119,6 +119,7 @@ impl RegionBuilder {
             placement: None,
             children: Default::default(),
             plain: Default::default(),
+            extents: Default::default(),
             aliases: Default::default(),
             bound: Mutex::new(Weak::new()),
         };

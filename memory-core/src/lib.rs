@@ -23,7 +23,9 @@
 mod access;
 mod address;
 mod builder;
+mod damage;
 mod error;
+mod extents;
 mod host;
 mod id;
 mod intercept;
@@ -46,6 +48,7 @@ mod tree;
 pub use access::{BusFault, ByteOrder, TxAttrs, TxFlags, Width};
 pub use address::{AddrRange, Size};
 pub use builder::RegionBuilder;
+pub use damage::Damage;
 pub use error::MemoryError;
 pub use host::fence;
 pub use host::{

@@ -1,5 +1,6 @@
 //! The memory of one machine: the writers' lock, transactions, and what happens at their end.
 
+use crate::damage::Damage;
 use crate::error::MemoryError;
 use crate::host::{DirtyClients, RamBlock};
 use crate::id::{OwnerId, RegionId, SpaceId};
@@ -13,26 +14,19 @@ use crate::transaction::Transaction;
 use crate::tree::Tree;
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 
 /// What is done with a changed tree: views are rendered, listeners told, views published.
 pub trait CommitSink: Send + Sync {
-    /// Called at each outermost commit, with the writers' lock held. `touched` are the regions whose attributes
-    /// or mapping may have changed, with the old and new parents of those that moved.
+    /// Called at each outermost commit, with the writers' lock held. `damage` says what may have changed.
     ///
-    /// With `forced` something has been removed for good and the commit cannot be refused; `touched` may be empty
+    /// With `forced` something has been removed for good and the commit cannot be refused; `damage` may be empty
     /// then, if what is removed was not visible any more.
     ///
     /// # Errors
     /// A refusal: nothing must be published then, and the tree is rolled back.
-    fn commit(
-        &self,
-        tree: &Tree,
-        touched: &BTreeSet<RegionId>,
-        forced: bool,
-    ) -> Result<(), Box<dyn Error + Send + Sync>>;
+    fn commit(&self, tree: &Tree, damage: &Damage, forced: bool) -> Result<(), Box<dyn Error + Send + Sync>>;
 
     /// Called before a thread waits for the writers' lock to begin a transaction: the place for what must be done before
     /// the map changes, and may run devices.
@@ -327,7 +321,7 @@ impl Memory {
                 && let Some(sink) = self.sink()
             {
                 state.start_logs();
-                result = sink.commit(&state.tree, state.touched(), false).map_err(MemoryError::Refused);
+                result = sink.commit(&state.tree, state.damage(), false).map_err(MemoryError::Refused);
             }
             if result.is_ok() {
                 resized = state.settle_used();
@@ -416,9 +410,9 @@ impl Memory {
         errands.into_iter().for_each(|errand| errand());
         let sink = self.sink();
         // a device that was off the map already goes all the same: whoever is still on an old map has to hear of it
-        if (!state.touched().is_empty() || !owners.is_empty())
+        if (!state.damage().is_empty() || !owners.is_empty())
             && let Some(sink) = &sink
-            && let Err(error) = sink.commit(&state.tree, state.touched(), true)
+            && let Err(error) = sink.commit(&state.tree, state.damage(), true)
         {
             tracing::error!(%error, "a removal cannot be refused");
         }

@@ -1,6 +1,7 @@
 //! A region as the tree holds it.
 
 use crate::address::{AddrRange, Size};
+use crate::extents::Extents;
 use crate::host::DirtyClients;
 use crate::id::{OwnerId, RegionId};
 use crate::intercept::Intercepts;
@@ -93,6 +94,8 @@ pub struct Node {
     pub(crate) children: BTreeMap<Rank, RegionId>,
     /// Enabled children whose mapping promises no overlap, by priority and address.
     pub(crate) plain: BTreeSet<(i32, u64, RegionId)>,
+    /// Enabled children by where they are.
+    pub(crate) extents: Extents,
     /// Aliases that look at this region.
     pub(crate) aliases: BTreeSet<RegionId>,
     /// The target that the present views share.
@@ -185,6 +188,12 @@ impl Node {
     /// The aliases that look at this region, mapped or not.
     pub fn aliases(&self) -> impl Iterator<Item = RegionId> + '_ {
         self.aliases.iter().copied()
+    }
+
+    /// The parent, and the entry in its index of children by place, if the region belongs there.
+    pub(crate) fn extent(&self) -> Option<(RegionId, (u64, Size))> {
+        let place = self.placement.filter(|_| self.is_enabled() && !self.size.is_zero())?;
+        Some((place.parent, (place.address, self.size)))
     }
 
     /// The entry in the parent's index of mappings that promise not to overlap, if it belongs there.

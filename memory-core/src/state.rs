@@ -1,5 +1,7 @@
 //! What the writers' lock protects: the tree, and what it takes to roll a transaction back.
 
+use crate::address::{AddrRange, Size};
+use crate::damage::Damage;
 use crate::error::MemoryError;
 use crate::host::{DirtyClients, RamBlock};
 use crate::id::{OwnerId, RegionId};
@@ -23,7 +25,7 @@ pub(crate) struct State {
     undo: Vec<Undo>,
     /// Where in `undo` each open level of the transaction begins.
     levels: Vec<usize>,
-    touched: BTreeSet<RegionId>,
+    damage: Damage,
     /// Regions whose block may not be logged as it should be.
     relog: BTreeSet<RegionId>,
     blocks: Arc<Blocks>,
@@ -42,7 +44,7 @@ impl State {
             let block = node.kind.block()?;
             block.set_used(u64::try_from(node.size.bytes()).unwrap_or(u64::MAX)).then(|| block.clone())
         };
-        self.touched.iter().filter_map(resized).collect()
+        self.damage.touched().iter().filter_map(resized).collect()
     }
 
     /// How many levels are open.
@@ -74,42 +76,53 @@ impl State {
     pub(crate) fn settle(&mut self) {
         self.levels.clear();
         self.undo.clear();
-        self.touched.clear();
+        self.damage.clear();
     }
 
-    /// The regions whose attributes or mapping may have changed, with their old and new parents.
-    pub(crate) fn touched(&self) -> &BTreeSet<RegionId> {
-        &self.touched
+    /// What the transaction has changed.
+    pub(crate) fn damage(&self) -> &Damage {
+        &self.damage
     }
 
     /// Whether the transaction has changed anything that somebody has to be told of.
     pub(crate) fn is_changed(&self) -> bool {
-        !(self.touched.is_empty() && self.undo.is_empty())
+        !(self.damage.is_empty() && self.undo.is_empty())
     }
 
+    /// Everything that a region shows is to be looked at again.
     pub(crate) fn touch(&mut self, id: RegionId) {
-        self.touched.insert(id);
+        self.damage.add(id, self.tree.get(id).and_then(|node| AddrRange::from_size(0, node.size)));
+    }
+
+    /// The commit is to be told of even if nothing has changed.
+    pub(crate) fn ask(&mut self) {
+        self.damage.ask();
     }
 
     /// Checks the promises of all plain mappings that may have changed.
     pub(crate) fn check(&self) -> Result<(), MemoryError> {
-        self.touched.iter().try_for_each(|id| self.tree.check_overlap(*id))
+        self.damage.touched().iter().try_for_each(|id| self.tree.check_overlap(*id))
     }
 
     pub(crate) fn place(&mut self, id: RegionId, placement: Option<Placement>) {
-        let parents = [self.tree.get(id).and_then(|node| node.placement), placement];
+        let Some(node) = self.tree.get(id) else { return };
+        let (size, places) = (node.size, [node.placement, placement]);
         if let Some(undo) = self.tree.place(id, placement) {
             self.undo.push(undo);
-            self.touched.insert(id);
-            self.touched.extend(parents.into_iter().flatten().map(|place| place.parent));
+            self.damage.touch(id);
+            for place in places.into_iter().flatten() {
+                self.damage.add(place.parent, AddrRange::from_size(place.address, size));
+            }
         }
     }
 
     /// Records a change that the tree has made.
     pub(crate) fn changed(&mut self, id: RegionId, undo: Option<Undo>) {
         if let Some(undo) = undo {
+            let size = self.tree.get(id).map_or(Size::ZERO, |node| node.size);
+            let size = if let Undo::Size(_, old) = undo { old.max(size) } else { size };
             self.undo.push(undo);
-            self.touched.insert(id);
+            self.damage.add(id, AddrRange::from_size(0, size));
         }
     }
 
@@ -154,7 +167,7 @@ impl State {
         self.undo.push(undo);
         let backed = self.tree.regions().filter(|(_, node)| node.kind.block().is_some());
         let backed: Vec<_> = backed.map(|(id, _)| id).collect();
-        self.touched.extend(&backed);
+        backed.iter().for_each(|id| self.touch(*id));
         self.relog.extend(backed);
     }
 

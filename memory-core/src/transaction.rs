@@ -59,6 +59,17 @@ impl Transaction {
             Ok(())
         })
     }
+
+    /// Has the commit told to the sink even if nothing changes: it has something new to show.
+    ///
+    /// # Errors
+    /// [`MemoryError::InsideCommit`] if a commit goes on.
+    pub fn ask(&self) -> Result<(), MemoryError> {
+        self.memory.with_state(|state| {
+            state.ask();
+            Ok(())
+        })
+    }
 }
 
 impl Drop for Transaction {

@@ -145,8 +145,26 @@ impl Tree {
         Some(node)
     }
 
-    /// Changes a node, and the parent's index with it.
+    /// The enabled children of a region that have a byte in `window`, in bytes from its start, from the top one down.
+    pub fn children_in(&self, id: RegionId, window: AddrRange) -> Vec<RegionId> {
+        let Some(node) = self.get(id) else { return Vec::new() };
+        let placed = node.extents.near(window).filter_map(|child| {
+            let node = self.get(child)?;
+            node.range().filter(|range| range.overlaps(window))?;
+            Some((node.placement?.rank(), child))
+        });
+        let mut placed: Vec<_> = placed.collect();
+        placed.sort_unstable_by_key(|(rank, _)| *rank);
+        placed.into_iter().map(|(_, child)| child).collect()
+    }
+
+    /// Changes a node, and the parent's indexes with it.
     fn change<R>(&mut self, id: RegionId, change: impl FnOnce(&mut Node) -> R) -> Option<R> {
+        if let Some((parent, extent)) = self.get(id)?.extent()
+            && let Some(parent) = self.get_mut(parent)
+        {
+            parent.extents.remove(extent, id);
+        }
         if let Some((parent, entry)) = self.get(id)?.plain_entry(id)
             && let Some(parent) = self.get_mut(parent)
         {
@@ -157,6 +175,11 @@ impl Tree {
             && let Some(parent) = self.get_mut(parent)
         {
             parent.plain.insert(entry);
+        }
+        if let Some((parent, extent)) = self.get(id)?.extent()
+            && let Some(parent) = self.get_mut(parent)
+        {
+            parent.extents.insert(extent, id);
         }
         Some(result)
     }

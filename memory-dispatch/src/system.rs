@@ -8,13 +8,14 @@ use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
 use crate::removal::Waiters;
 use crate::space::{AddressSpace, SpaceConfig};
-use crate::sync::{Arc, AtomicU8, Condvar, DashMap, Mutex, MutexGuard, Ordering, PoisonError, ViewArc, Weak};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU8, Condvar, DashMap, Mutex, MutexGuard, Ordering, PoisonError, ViewArc, Weak,
+};
 use memory_core::{
-    CommitSink, DirtyClients, Memory, MemoryError, OwnerId, RegionId, RegionRef, SpaceId, Tree, fence,
+    CommitSink, Damage, DirtyClients, Memory, MemoryError, OwnerId, RegionRef, SpaceId, Tree, fence,
 };
 use memory_flatview::View;
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 
@@ -49,6 +50,8 @@ pub(crate) struct SystemInner {
     /// The doors of owners that are plugged in.
     doors: DashMap<OwnerId, Arc<Door>>,
     waiters: Waiters,
+    /// Each view that is rendered by windows is compared with the whole rendering.
+    checks: AtomicBool,
 }
 
 impl Default for MemorySystem {
@@ -78,6 +81,7 @@ impl MemorySystem {
             reclaim: Reclaim::default(),
             doors: DashMap::new(),
             waiters: Waiters::default(),
+            checks: AtomicBool::new(false),
         });
         let sink: Weak<SystemInner> = Arc::downgrade(&inner);
         inner.memory.set_sink(sink);
@@ -118,7 +122,7 @@ impl MemorySystem {
         inner.memory.transaction(|transaction| {
             inner.by_id.insert(id, Arc::downgrade(&space));
             inner.lock_spaces().push(Arc::downgrade(&space));
-            transaction.touch(space.root())
+            transaction.ask()
         })?;
         Ok(space)
     }
@@ -132,6 +136,12 @@ impl MemorySystem {
     /// access, a transaction or a listener. Returns how many replaced views are still in use.
     pub fn reclaim(&self) -> usize {
         self.inner.run_reclaim()
+    }
+
+    /// From here on each commit compares what it rendered, which is where something changed, with a rendering of the whole, and
+    /// panics if that is different: for tests, since it takes as long as the map is large.
+    pub fn check_rendering(&self) {
+        self.inner.checks.store(true, Ordering::Relaxed);
     }
 
     /// Names who is told that a call of [`MemorySystem::reclaim`] may find something to do, once; false if that was done
@@ -174,6 +184,10 @@ impl SystemInner {
 
     pub(crate) fn coalesced(&self) -> &Coalesced {
         &self.coalesced
+    }
+
+    pub(crate) fn checks_rendering(&self) -> bool {
+        self.checks.load(Ordering::Relaxed)
     }
 
     pub(crate) fn told_global(&self) -> DirtyClients {
@@ -318,14 +332,9 @@ impl SystemInner {
 }
 
 impl CommitSink for SystemInner {
-    fn commit(
-        &self,
-        tree: &Tree,
-        touched: &BTreeSet<RegionId>,
-        forced: bool,
-    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn commit(&self, tree: &Tree, damage: &Damage, forced: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
         let spaces = self.live_spaces();
-        let fresh = self.render_touched(tree, touched, &spaces);
+        let fresh = self.render_changed(tree, damage, &spaces);
         let batch = match self.tell(&fresh, tree.global_log(), forced) {
             Ok(batch) => batch,
             Err(refusal) => {

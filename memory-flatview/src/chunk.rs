@@ -2,6 +2,7 @@
 
 use crate::range::FlatRange;
 use crate::sync::Arc;
+use memory_core::AddrRange;
 
 /// A chunk is split above this many ranges.
 pub(crate) const MOST: usize = 64;
@@ -64,12 +65,58 @@ pub(crate) fn assemble(ranges: Vec<FlatRange>, old: &[Arc<Chunk>]) -> Vec<Arc<Ch
             _ => loose.extend(rest.next()),
         }
     }
+    join_last(&mut loose, &mut chunks);
+    cut(&mut loose, &mut chunks);
+    chunks
+}
+
+/// Too few loose ranges for a chunk of their own take the last chunk in.
+fn join_last(loose: &mut Vec<FlatRange>, chunks: &mut Vec<Arc<Chunk>>) {
     if let Some(last) = chunks.last().filter(|_| !loose.is_empty() && loose.len() < FEWEST) {
         let mut joined = last.ranges.to_vec();
         chunks.pop();
-        joined.append(&mut loose);
-        loose = joined;
+        joined.append(loose);
+        *loose = joined;
     }
+}
+
+/// Chunks of what `old` holds but for some windows, which are ascending, disjoint and cut no range; each comes with the ranges
+/// inside it. Chunks that no window touches are used again.
+pub(crate) fn replace(old: &[Arc<Chunk>], windows: Vec<(AddrRange, Vec<FlatRange>)>) -> Vec<Arc<Chunk>> {
+    let mut chunks: Vec<Arc<Chunk>> = Vec::with_capacity(old.len() + windows.len());
+    let mut loose: Vec<FlatRange> = Vec::new();
+    let mut windows = windows.into_iter().peekable();
+    // the window that was met last: ranges that begin in it are gone
+    let mut gone: Option<AddrRange> = None;
+    let is_gone = |gone: Option<AddrRange>, address| gone.is_some_and(|gone| address <= gone.last());
+    for (index, chunk) in old.iter().enumerate() {
+        // what follows a chunk before the next one begins is put into it
+        let next = old.get(index + 1).map(|next| next.first());
+        let is_before_next = |window: &AddrRange| next.is_none_or(|next| window.start() < next);
+        let is_hit = windows.peek().is_some_and(|(window, _)| is_before_next(window));
+        let is_whole = !is_hit && !is_gone(gone, chunk.first());
+        if is_whole && (loose.is_empty() || loose.len() >= FEWEST) {
+            cut(&mut loose, &mut chunks);
+            chunks.push(Arc::clone(chunk));
+            continue;
+        }
+        for range in &chunk.ranges {
+            let start = range.range().start();
+            while let Some((window, new)) = windows.next_if(|(window, _)| window.start() <= start) {
+                loose.extend(new);
+                gone = Some(window);
+            }
+            if !is_gone(gone, start) {
+                loose.push(range.clone());
+            }
+        }
+        while let Some((window, new)) = windows.next_if(|(window, _)| is_before_next(window)) {
+            loose.extend(new);
+            gone = Some(window);
+        }
+    }
+    loose.extend(windows.flat_map(|(_, new)| new));
+    join_last(&mut loose, &mut chunks);
     cut(&mut loose, &mut chunks);
     chunks
 }

@@ -34,6 +34,7 @@ pub mod print;
 mod range;
 mod render;
 mod root;
+mod spread;
 mod sync;
 mod view;
 
@@ -42,4 +43,5 @@ pub use explain::{Candidate, explain, is_present, locate};
 pub use range::{FlatRange, Part, RangeFlags};
 pub use render::render;
 pub use root::resolve_root;
+pub use spread::Spread;
 pub use view::{Position, View};

@@ -129,7 +129,10 @@ fn visit_region(tree: &Tree, visit: &Visit, steps: &mut Vec<Step>) {
             shows: visit.shows,
         }));
     }
-    for child in node.children().rev() {
+    // only those that are there at all: a window of a large container is rendered without a look at the rest
+    let within = |address: u64| (i128::from(address) - visit.base) as u64;
+    let Some(within) = AddrRange::new(within(range.start()), within(range.last())) else { return };
+    for child in tree.children_in(visit.region, within).into_iter().rev() {
         let Some(place) = tree.get(child).and_then(|child| child.placement()) else { continue };
         let Some(shows) = narrowed(visit.shows, place.shows) else { continue };
         let base = visit.base + i128::from(place.address);

@@ -1,9 +1,9 @@
 //! Flat views.
 
-use crate::chunk::{Chunk, assemble};
+use crate::chunk::{Chunk, assemble, replace};
 use crate::range::FlatRange;
 use crate::sync::Arc;
-use memory_core::RegionId;
+use memory_core::{AddrRange, RegionId};
 use std::fmt;
 
 /// Where in a view a range stands; means nothing in another view.
@@ -39,6 +39,35 @@ impl View {
         let chunks = assemble(ranges, old.map_or(&[], |old| &old.chunks));
         let firsts = chunks.iter().map(|chunk| chunk.first()).collect();
         Self { generation, root, firsts, chunks: chunks.into(), len }
+    }
+
+    /// A view that shows what this one does but for some windows, which are ascending, disjoint, and cut none of its ranges;
+    /// each comes with the ranges inside it.
+    pub fn replaced(&self, generation: u64, windows: Vec<(AddrRange, Vec<FlatRange>)>) -> Self {
+        let gone =
+            |(window, ranges): &(AddrRange, Vec<FlatRange>)| (ranges.len(), self.ranges_in(*window).count());
+        let (new, old) = windows.iter().map(gone).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let chunks = replace(&self.chunks, windows);
+        let firsts = chunks.iter().map(|chunk| chunk.first()).collect();
+        let len = self.len - old + new;
+        Self { generation, root: self.root, firsts, chunks: chunks.into(), len }
+    }
+
+    /// The ranges that have a byte in `window`, ascending.
+    pub fn ranges_in(&self, window: AddrRange) -> impl Iterator<Item = &FlatRange> {
+        let chunk = self.firsts.partition_point(|first| *first <= window.start()).saturating_sub(1);
+        let from_here = self.chunks.get(chunk..).unwrap_or(&[]);
+        let ranges = from_here.iter().flat_map(|chunk| chunk.ranges());
+        ranges
+            .skip_while(move |range| range.range().last() < window.start())
+            .take_while(move |range| range.range().start() <= window.last())
+    }
+
+    /// `window` with all of the ranges that have a byte in it or next to it. What is rendered for such a window merges with
+    /// nothing outside of it, if all that changed is in `window`.
+    pub fn widened(&self, window: AddrRange) -> AddrRange {
+        let near = AddrRange::new(window.start().saturating_sub(1), window.last().saturating_add(1));
+        self.ranges_in(near.unwrap_or(window)).fold(window, |wide, range| wide.hull(range.range()))
     }
 
     /// A view that shows nothing.

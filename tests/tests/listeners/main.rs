@@ -25,6 +25,7 @@ struct Machine {
 impl Machine {
     fn new(seed: u64) -> Self {
         let system = MemorySystem::new();
+        system.check_rendering();
         let mut forest = Forest::new(system.memory().clone(), seed);
         let roots =
             [forest.regions.len() - 1, forest.rng.below(200) as usize, forest.rng.below(200) as usize];

@@ -4,8 +4,9 @@ mod forest;
 
 use forest::{Forest, REGIONS};
 use memory_core::{AddrRange, Kind, Memory, RegionId, Size};
+use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig};
 use memory_flatview::oracle::{Stretch, first_difference, stretches};
-use memory_flatview::{FlatRange, render, resolve_root};
+use memory_flatview::{FlatRange, View, render, resolve_root};
 use proptest::prelude::*;
 
 /// What the rules say of `root`, and its rendering.
@@ -155,4 +156,75 @@ fn random_trees_have_all_that_the_rules_speak_of() {
     let counts = [ranges, overlaid, top, aliases_of_aliases, leaf_parents];
     assert!(ranges > 25 * TREES && overlaid > TREES && top > TREES / 4, "{counts:?}");
     assert!(aliases_of_aliases > TREES && leaf_parents > TREES, "{counts:?}");
+}
+
+/// What an address space shows is the rendering of its root as a whole.
+fn check_space(memory: &Memory, space: &AddressSpace) -> Result<(), TestCaseError> {
+    let root = space.root().id();
+    let whole = memory.read(|tree| render(tree, resolve_root(tree, root), AddrRange::ALL)).unwrap();
+    space.with_view(|view: &View| {
+        let shown: Vec<_> = view.ranges().cloned().collect();
+        prop_assert!(same(&shown, &whole), "shown: {shown:?}\nwhole: {whole:?}");
+        prop_assert_eq!(view.len(), whole.len());
+        prop_assert!(view.chunk_lengths().all(|ranges| ranges <= 64));
+        Ok(())
+    })
+}
+
+/// 100 transactions, some of them taken back in part or as a whole, under four address spaces. Returns how many published
+/// a view.
+fn hundred_commits(seed: u64) -> Result<usize, TestCaseError> {
+    let system = MemorySystem::new();
+    let memory = system.memory().clone();
+    let mut forest = Forest::new(memory.clone(), seed);
+    let others = [(); 3].map(|()| REGIONS - 2 - forest.rng.below(40) as usize);
+    let spaces = [REGIONS - 1].into_iter().chain(others).map(|root| {
+        let root = forest.regions[root].by_ref();
+        system.address_space(root.name().to_string(), root, SpaceConfig::default()).unwrap()
+    });
+    let spaces: Vec<_> = spaces.collect();
+    let mut published = 0;
+    for _ in 0..100 {
+        let before: Vec<_> = spaces.iter().map(|space| space.generation()).collect();
+        let outer = memory.begin().unwrap();
+        for _ in 0..1 + forest.rng.below(3) {
+            let inner = memory.begin().unwrap();
+            (0..1 + forest.rng.below(5)).for_each(|_| forest.change());
+            if forest.rng.percent(80) {
+                inner.commit().unwrap();
+            }
+        }
+        if forest.is_small() && forest.rng.percent(90) {
+            outer.commit().unwrap();
+        } else {
+            drop(outer);
+        }
+        spaces.iter().try_for_each(|space| check_space(&memory, space))?;
+        published +=
+            spaces.iter().zip(before).filter(|(space, before)| space.generation() != *before).count();
+    }
+    Ok(published)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 100, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn what_is_rendered_where_something_changed_is_the_whole_rendering_1(seed in any::<u64>()) {
+        hundred_commits(seed)?;
+    }
+
+    #[test]
+    fn what_is_rendered_where_something_changed_is_the_whole_rendering_2(seed in any::<u64>()) {
+        hundred_commits(seed)?;
+    }
+}
+
+/// What the transactions above are made of, so that they cannot become trivial unseen.
+#[test]
+fn random_transactions_publish_views() {
+    let published: usize = (0..10).map(|seed| hundred_commits(seed).unwrap()).sum();
+    assert!(published > 200, "{published} views in 1,000 transactions of four spaces");
 }
