@@ -108,11 +108,13 @@ impl AddrRange {
     }
 
     /// The first address.
+    #[inline]
     pub const fn start(self) -> u64 {
         self.start
     }
 
     /// The last address, included.
+    #[inline]
     pub const fn last(self) -> u64 {
         self.last
     }
@@ -123,6 +125,7 @@ impl AddrRange {
     }
 
     /// Whether `address` lies inside.
+    #[inline]
     pub const fn contains(self, address: u64) -> bool {
         self.start <= address && address <= self.last
     }

@@ -65,7 +65,7 @@ pub use mmio::{BindMmio, Methods, Mmio};
 pub use node::{Flags, Node, Placement, Shows};
 pub use owner::{Owner, Plug};
 pub use region::{Mapping, Region, RegionRef};
-pub use rules::{AccessRules, Endian, Request};
+pub use rules::{AccessRules, DirectRules, Endian, Request};
 #[cfg(flatland_loom)]
 pub use sync::model;
 pub use target::{Backing, BoundMmio, Target};

@@ -149,6 +149,11 @@ impl AccessRules {
         self
     }
 
+    /// The rules of accesses that are one call as they stand.
+    pub fn direct(&self) -> DirectRules {
+        DirectRules { widths: self.direct, endian: self.endian, reentry: self.reentry.is_some() }
+    }
+
     fn with_direct(mut self) -> Self {
         let direct = |width: &Width| {
             self.accepts.is_none()
@@ -176,7 +181,7 @@ impl AccessRules {
 
     /// The value of a write in the device's byte order.
     pub fn device_value(&self, width: Width, value: u64, bus: ByteOrder) -> u64 {
-        if self.endian.on(bus) == bus { value & width.mask() } else { width.swap_bytes(value) }
+        self.direct().reordered(width, value, bus)
     }
 
     /// Whether an access is accepted: the predicate, then alignment, then width.
@@ -188,7 +193,7 @@ impl AccessRules {
 
     #[inline]
     fn is_direct(&self, offset: u64, width: Width) -> bool {
-        self.direct & width as u8 != 0 && width.aligned(offset)
+        self.direct().takes(offset, width)
     }
 
     /// Reads through `callback`, which gets an offset and a width that the device implements. The value is in
@@ -313,6 +318,36 @@ impl AccessRules {
             ByteOrder::Little => from_start,
             ByteOrder::Big => width.bytes() as i64 - piece.bytes() as i64 - from_start,
         }
+    }
+}
+
+/// What the rules say of nearly every access: whether it is one call of the callback as it stands, and in which byte
+/// order. Worked out when a region is bound, so that the access finds it beside the callback.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DirectRules {
+    /// OR of widths.
+    widths: u8,
+    endian: Endian,
+    reentry: bool,
+}
+
+impl DirectRules {
+    /// Whether the access is one call as it stands. If not, the rules may accept it all the same.
+    #[inline]
+    pub const fn takes(self, offset: u64, width: Width) -> bool {
+        self.widths & width as u8 != 0 && width.aligned(offset)
+    }
+
+    /// A value of the bus in the device's byte order, and back. What is above the width is cut off.
+    #[inline]
+    pub fn reordered(self, width: Width, value: u64, bus: ByteOrder) -> u64 {
+        if self.endian.on(bus) == bus { value & width.mask() } else { width.swap_bytes(value) }
+    }
+
+    /// Whether re-entry is allowed.
+    #[inline]
+    pub const fn reentry(self) -> bool {
+        self.reentry
     }
 }
 

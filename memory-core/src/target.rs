@@ -3,10 +3,10 @@
 use crate::host::RamBlock;
 use crate::id::{OwnerId, RegionId};
 use crate::iommu::Iommu;
-use crate::kind::Kind;
+use crate::kind::{Callbacks, Kind};
 use crate::mmio::Mmio;
 use crate::node::Node;
-use crate::rules::AccessRules;
+use crate::rules::{AccessRules, DirectRules};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use std::any::Any;
 use std::fmt;
@@ -18,6 +18,16 @@ pub struct BoundMmio {
     pub device: Arc<dyn Mmio>,
     /// The rules under which they are called.
     pub rules: Arc<AccessRules>,
+    /// What of them nearly every access needs.
+    pub direct: DirectRules,
+}
+
+impl BoundMmio {
+    fn bind(callbacks: &Callbacks) -> Option<Self> {
+        let (device, rules) = (callbacks.bind.bind()?, callbacks.rules.clone());
+        let direct = rules.direct();
+        Some(Self { device, rules, direct })
+    }
 }
 
 /// What answers an access.
@@ -43,11 +53,13 @@ pub enum Backing {
 ///
 /// One target serves all ranges of a region in all views, for as long as one of them lives. Whoever holds it
 /// pins the region's owner; the last one to let go must not be inside an access, since the owner's destructor runs.
+// Apart from its count, which pins change, an access looks at the first two fields, in one cache line.
+#[repr(C, align(64))]
 pub struct Target {
-    region: RegionId,
-    name: Arc<str>,
     backing: Backing,
     guard: u64,
+    region: RegionId,
+    name: Arc<str>,
     owner: Option<(OwnerId, Arc<str>, Arc<dyn Any + Send + Sync>)>,
     unplugged: Option<Arc<AtomicBool>>,
 }
@@ -55,16 +67,15 @@ pub struct Target {
 impl Target {
     /// Binds a region, or `None` if its device is gone or it is of a kind that answers nothing.
     pub(crate) fn bind(region: RegionId, node: &Node) -> Option<Self> {
-        let bound = |callbacks: &crate::kind::Callbacks| {
-            Some(BoundMmio { device: callbacks.bind.bind()?, rules: callbacks.rules.clone() })
-        };
         let backing = match &node.kind {
             Kind::Container | Kind::Alias { .. } => return None,
             Kind::Ram(block) => Backing::Ram(block.clone()),
             Kind::RamDevice(block) => Backing::RamDevice(block.clone()),
             Kind::Rom(block) => Backing::Rom(block.clone()),
-            Kind::RomDevice(block, callbacks) => Backing::RomDevice(block.clone(), bound(callbacks)?),
-            Kind::Mmio(callbacks) => Backing::Mmio(bound(callbacks)?),
+            Kind::RomDevice(block, callbacks) => {
+                Backing::RomDevice(block.clone(), BoundMmio::bind(callbacks)?)
+            }
+            Kind::Mmio(callbacks) => Backing::Mmio(BoundMmio::bind(callbacks)?),
             Kind::Iommu(iommu) => Backing::Iommu(iommu.bind()?),
             Kind::Reservation => Backing::Reservation,
         };

@@ -9,7 +9,7 @@ pub(crate) use found::{Found, direct, is_memory, page};
 
 use crate::chain;
 use crate::space::{AddressSpace, Unassigned};
-use memory_core::{Backing, BoundMmio, BusFault, ByteOrder, Permissions, TxAttrs, Width};
+use memory_core::{Backing, BoundMmio, BusFault, ByteOrder, Permissions, TxAttrs, TxFlags, Width};
 use memory_flatview::{Part, View};
 
 /// Accesses on one view of one space, with the same attributes.
@@ -57,13 +57,46 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// Whether the initiator may reach devices, and is no debugger.
+    #[inline]
+    fn may_run_devices(&self) -> bool {
+        !self.attrs.flags.intersects(TxFlags::MEMORY_ONLY | TxFlags::DEBUG)
+    }
+
+    /// RAM, and registers that take the access as one call, are here; it is all that most accesses need.
     #[inline]
     pub(crate) fn load(&self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
+        if let Some(found) = &found
+            && let Some(part) = found.range.read()
+        {
+            let (target, offset) = (part.target(), found.offset(part));
+            match target.backing() {
+                Backing::Ram(block) if found.holds(width) => {
+                    if let Some(value) = block.load(offset, width) {
+                        return Ok(self.ordered(width, value));
+                    }
+                }
+                Backing::Mmio(BoundMmio { device, direct, .. })
+                    if direct.takes(offset, width) && found.is_undisturbed() && self.may_run_devices() =>
+                {
+                    let _link = chain::enter(target.guard(), direct.reentry())?;
+                    let value = device.read(offset, width, self.attrs)?;
+                    return Ok(direct.reordered(width, value, self.space.config().order));
+                }
+                _ => {}
+            }
+        }
+        self.load_any(found, address, width)
+    }
+
+    /// As [`Access::load`], whatever is there.
+    #[inline(never)]
+    fn load_any(&self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
         let Some(found) = found else { return self.unassigned_read(width) };
         let Some(part) = found.range.read() else { return self.unassigned_read(width) };
         let target = part.target();
         if let Some(block) = found.readable(target) {
-            if found.rest() < width.bytes() - 1 {
+            if !found.holds(width) {
                 return self.load_across(address, width);
             }
             if self.attrs.is_memory_only() && !is_memory(target) {
@@ -98,8 +131,45 @@ impl<'a> Access<'a> {
         Ok(self.space.config().order.decode(bytes))
     }
 
+    /// As [`Access::load`].
     #[inline]
     pub(crate) fn store(
+        &self,
+        found: Option<Found<'_>>,
+        address: u64,
+        width: Width,
+        value: u64,
+    ) -> Result<(), BusFault> {
+        if let Some(found) = &found
+            && let Some(part) = found.range.write()
+            && !found.is_read_only()
+        {
+            let (target, offset) = (part.target(), found.offset(part));
+            match target.backing() {
+                Backing::Ram(block)
+                    if found.holds(width) && block.store(offset, width, self.ordered(width, value)) =>
+                {
+                    return Ok(());
+                }
+                Backing::Mmio(BoundMmio { device, direct, .. })
+                    if direct.takes(offset, width)
+                        && found.is_undisturbed()
+                        && found.range.intercepts().is_none()
+                        && self.may_run_devices() =>
+                {
+                    let _link = chain::enter(target.guard(), direct.reentry())?;
+                    let value = direct.reordered(width, value, self.space.config().order);
+                    return device.write(offset, width, value, self.attrs);
+                }
+                _ => {}
+            }
+        }
+        self.store_any(found, address, width, value)
+    }
+
+    /// As [`Access::store`], whatever is there.
+    #[inline(never)]
+    fn store_any(
         &self,
         found: Option<Found<'_>>,
         address: u64,
@@ -110,7 +180,7 @@ impl<'a> Access<'a> {
         let Some(part) = found.range.write() else { return self.unassigned() };
         let target = part.target();
         if let Some(block) = found.writable(target)
-            && found.rest() >= width.bytes() - 1
+            && found.holds(width)
         {
             let stored = block.store(found.offset(part), width, self.ordered(width, value));
             return if stored { Ok(()) } else { Err(BusFault::ERROR) };
@@ -158,7 +228,7 @@ impl<'a> Access<'a> {
             }
             return onward.run(self, |access| access.compare_exchange(onward.address, width, current, new));
         }
-        if found.range.is_overlaid() || found.rest() < width.bytes() - 1 || !width.aligned(address) {
+        if found.range.is_overlaid() || !found.holds(width) || !width.aligned(address) {
             return Err(BusFault::ACCESS);
         }
         let block = found.writable(part.target()).ok_or(BusFault::ACCESS)?;

@@ -56,17 +56,26 @@ pub struct ChainLink {
 pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
     CHAIN.with(|chain| {
         let depth = chain.depth.get();
-        let guards = chain.guards.get(..depth).unwrap_or(&[]);
-        if chain.locks.get() > 0 || (!reentry && guards.iter().any(|inside| inside.get() == guard)) {
-            return Err(BusFault::ACCESS);
-        }
-        if depth - chain.base.get() >= MAX_CHAIN {
-            return Err(BusFault::ACCESS);
+        // a guest's access, and not a device's: nobody is there to be met again
+        if depth != 0 || chain.locks.get() != 0 {
+            chain.check(guard, reentry)?;
         }
         chain.guards.get(depth).ok_or(BusFault::ACCESS)?.set(guard);
         chain.depth.set(depth + 1);
         Ok(ChainLink { thread: PhantomData })
     })
+}
+
+impl Chain {
+    /// Whether a thread that is inside a device may enter another one.
+    #[cold]
+    fn check(&self, guard: u64, reentry: bool) -> Result<(), BusFault> {
+        let depth = self.depth.get();
+        let guards = self.guards.get(..depth).unwrap_or(&[]);
+        let is_inside = !reentry && guards.iter().any(|inside| inside.get() == guard);
+        let is_full = depth.saturating_sub(self.base.get()) >= MAX_CHAIN;
+        if is_inside || is_full || self.locks.get() > 0 { Err(BusFault::ACCESS) } else { Ok(()) }
+    }
 }
 
 impl Drop for ChainLink {
@@ -75,7 +84,8 @@ impl Drop for ChainLink {
         CHAIN.with(|chain| {
             let depth = chain.depth.get().saturating_sub(1);
             chain.depth.set(depth);
-            if depth == 0 && chain.after.replace(false) {
+            if depth == 0 && chain.after.get() {
+                chain.after.set(false);
                 run_after();
             }
         });

@@ -2,18 +2,13 @@
 
 use crate::access::{Access, Found, page};
 use crate::chain;
+use crate::hints::Hints;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, ArcSwap, AtomicU64, Cache, Ordering, ViewArc, fence};
 use memory_core::{BusFault, Endian, HostPage, TxAttrs, Width};
-use memory_flatview::{FlatRange, Position, View};
+use memory_flatview::View;
 use std::fmt;
 use std::ops::Deref;
-
-/// Sets of the table; each has two ways.
-const SETS: usize = 256;
-
-/// Below this, addresses may be ports.
-const PORTS: u64 = 0x1_0000;
 
 /// No generation: the handle is about to take up some view.
 const LOOKING: u64 = u64::MAX;
@@ -63,24 +58,7 @@ impl Deref for Publisher {
     }
 }
 
-/// One remembered look-up. It says nothing unless its generation is that of the view at hand, and a hit must lie
-/// inside its bounds; what it leads to is an index that the view checks.
-#[derive(Clone, Copy)]
-struct Entry {
-    generation: u64,
-    start: u64,
-    last: u64,
-    position: Position,
-}
-
-impl Entry {
-    const NONE: Self = Self { generation: 0, start: 1, last: 0, position: Position::FIRST };
-
-    #[inline]
-    fn holds(&self, generation: u64, address: u64) -> bool {
-        self.generation == generation && self.start <= address && address <= self.last
-    }
-}
+type ViewCache = Cache<Publisher, ViewArc<View>>;
 
 /// One vCPU thread's handle of an address space: accesses without a lock, an atomic write or a reference count.
 ///
@@ -88,16 +66,17 @@ impl Entry {
 /// leaves for guest code for an unknown time, calls [`VcpuHandle::park`], so that what was unplugged can go.
 pub struct VcpuHandle {
     space: Arc<AddressSpace>,
-    cache: Option<Cache<Publisher, ViewArc<View>>>,
+    /// None while it is parked.
+    cache: Option<ViewCache>,
     /// Generation that `shared.on` says.
     on: u64,
-    table: Box<[[Entry; 2]]>,
+    hints: Hints,
     shared: Arc<HandleShared>,
 }
 
 impl VcpuHandle {
     pub(crate) fn new(space: Arc<AddressSpace>, shared: Arc<HandleShared>) -> Self {
-        Self { space, cache: None, on: 0, table: vec![[Entry::NONE; 2]; SETS].into(), shared }
+        Self { space, cache: None, on: 0, hints: Hints::new(), shared }
     }
 
     /// The address space.
@@ -138,28 +117,18 @@ impl VcpuHandle {
         run: impl FnOnce(&Access<'_>, Option<Found<'_>>) -> Result<R, BusFault>,
     ) -> Result<R, BusFault> {
         chain::check_unlocked()?;
-        let space = &self.space;
-        let shared = &self.shared;
-        let mut may_have_left = self.on != 0;
-        let cache = self.cache.get_or_insert_with(|| {
-            // the view that is taken up here may be replaced before it is looked at below
-            may_have_left = true;
-            // said before the view is loaded: a commit in between would take the handle for parked, and not kick it
-            shared.on.store(LOOKING, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
-            Cache::new(Publisher(space.clone()))
-        });
+        let Self { space, cache, on, hints, shared } = self;
+        let cache = match cache {
+            Some(cache) => cache,
+            None => cache.insert(take_up(space, shared)),
+        };
         let view = cache.load();
-        let generation = view.generation();
-        if generation != self.on {
-            self.on = generation;
-            self.shared.on.store(generation, Ordering::SeqCst);
-            if may_have_left {
-                space.system().left_view();
-            }
+        if view.generation() != *on {
+            *on = view.generation();
+            moved_on(space, shared, *on);
         }
-        let found = find(&mut self.table, view, generation, address);
-        run(&Access::new(space, view, attrs), found.map(|range| Found::inside(range, address)))
+        let found = hints.find(view, address).map(|range| Found::inside(range, address));
+        run(&Access::new(space, view, attrs), found)
     }
 
     /// As [`AddressSpace::load`].
@@ -253,32 +222,20 @@ impl VcpuHandle {
     }
 }
 
-/// The range that holds `address`, remembered or searched for.
-#[inline]
-fn find<'v>(
-    table: &mut [[Entry; 2]],
-    view: &'v View,
-    generation: u64,
-    address: u64,
-) -> Option<&'v FlatRange> {
-    // ports lie closer together than memory: 4 bytes of them go by one set, a page of memory
-    let shift = if address < PORTS { 2 } else { 12 };
-    let number = address >> shift;
-    let set = (number ^ (number >> 8) ^ (number >> 16)) as usize % SETS;
-    let ways = table.get_mut(set)?;
-    let [first, second] = ways;
-    if first.holds(generation, address) {
-        return view.get(first.position);
-    }
-    if second.holds(generation, address) {
-        std::mem::swap(first, second);
-        return view.get(first.position);
-    }
-    let position = view.position(address)?;
-    let range = view.get(position)?;
-    *second = *first;
-    *first = Entry { generation, start: range.range().start(), last: range.range().last(), position };
-    Some(range)
+/// The handle is parked, and takes up a view.
+#[cold]
+fn take_up(space: &Arc<AddressSpace>, shared: &HandleShared) -> ViewCache {
+    // said before the view is loaded: a commit in between would take the handle for parked, and not kick it
+    shared.on.store(LOOKING, Ordering::SeqCst);
+    fence(Ordering::SeqCst);
+    Cache::new(Publisher(space.clone()))
+}
+
+/// The handle has let go of another view, of one maybe that it took up a moment ago, and is on that of `generation`.
+#[cold]
+fn moved_on(space: &AddressSpace, shared: &HandleShared, generation: u64) {
+    shared.on.store(generation, Ordering::SeqCst);
+    space.system().left_view();
 }
 
 impl Drop for VcpuHandle {

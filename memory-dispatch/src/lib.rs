@@ -36,6 +36,7 @@ mod dirty;
 mod entry;
 mod guest_memory;
 mod handle;
+mod hints;
 mod iommu;
 mod listener;
 mod locked;

@@ -25,6 +25,7 @@ impl Chunk {
         self.starts.first().copied().unwrap_or(0)
     }
 
+    #[inline]
     pub(crate) fn ranges(&self) -> &[FlatRange] {
         &self.ranges
     }

@@ -1,22 +1,40 @@
 //! Flat views.
 
-use crate::chunk::{Chunk, assemble, replace};
+use crate::chunk::{Chunk, MOST, assemble, replace};
 use crate::range::FlatRange;
 use crate::sync::Arc;
 use memory_core::{AddrRange, RegionId};
 use std::fmt;
 
-/// Where in a view a range stands; means nothing in another view.
+/// Where in a view a range stands. In another view it is a guess, which [`View::at`] checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Position {
-    chunk: u32,
-    index: u32,
-}
+pub struct Position(u32);
 
 impl Position {
     /// The first range of any view.
-    pub const FIRST: Self = Self { chunk: 0, index: 0 };
+    pub const FIRST: Self = Self(0);
+
+    /// The number of a chunk and the index in it in one word, so that a table of many is small. A view so large that its
+    /// chunks had no number would not fit into memory.
+    #[inline]
+    fn new(chunk: usize, index: usize) -> Self {
+        Self((chunk << INDEX_BITS | index) as u32)
+    }
+
+    #[inline]
+    fn chunk(self) -> usize {
+        (self.0 >> INDEX_BITS) as usize
+    }
+
+    #[inline]
+    fn index(self) -> usize {
+        (self.0 & ((1 << INDEX_BITS) - 1)) as usize
+    }
 }
+
+/// Bits of an index in a chunk.
+const INDEX_BITS: u32 = 6;
+const _: () = assert!(MOST <= 1 << INDEX_BITS);
 
 /// What an address space shows, and does not change any more: sorted, disjoint ranges in chunks of at most 64.
 ///
@@ -135,7 +153,7 @@ impl View {
     pub fn position(&self, address: u64) -> Option<Position> {
         let chunk = self.firsts.partition_point(|first| *first <= address).checked_sub(1)?;
         let index = self.chunks.get(chunk)?.search(address);
-        let position = Position { chunk: chunk as u32, index: index as u32 };
+        let position = Position::new(chunk, index);
         self.get(position).filter(|found| found.range().contains(address))?;
         Some(position)
     }
@@ -143,7 +161,14 @@ impl View {
     /// The range at `position`, which [`View::position`] of this view returned.
     #[inline]
     pub fn get(&self, position: Position) -> Option<&FlatRange> {
-        self.chunks.get(position.chunk as usize)?.ranges().get(position.index as usize)
+        self.chunks.get(position.chunk())?.ranges().get(position.index())
+    }
+
+    /// The range at `position`, if that holds `address`. Ranges are disjoint, so whatever led to the position, a look-up
+    /// in another view included, this is the range that a search would find.
+    #[inline]
+    pub fn at(&self, position: Position, address: u64) -> Option<&FlatRange> {
+        self.get(position).filter(|range| range.range().contains(address))
     }
 
     /// The first range that starts at or above `address`.

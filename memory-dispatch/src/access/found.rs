@@ -1,14 +1,13 @@
 //! What is found at an address.
 
 use crate::map::Direction;
-use memory_core::{Backing, HostPage, PAGE_SIZE, RamBlock, Target};
+use memory_core::{Backing, HostPage, PAGE_SIZE, RamBlock, Target, Width};
 use memory_flatview::{FlatRange, Part, RangeFlags, View};
 
 /// A range that was found at an address.
 pub(crate) struct Found<'a> {
     pub(crate) range: &'a FlatRange,
-    /// Bytes from the range's start.
-    into: u64,
+    address: u64,
 }
 
 impl<'a> Found<'a> {
@@ -20,28 +19,40 @@ impl<'a> Found<'a> {
     /// `range` is known to hold `address`.
     #[inline]
     pub(crate) fn inside(range: &'a FlatRange, address: u64) -> Self {
-        Self { range, into: address.wrapping_sub(range.range().start()) }
+        Self { range, address }
     }
 
     /// The offset of the address in the region of `part`.
     #[inline]
     pub(super) fn offset(&self, part: &Part) -> u64 {
-        part.offset().wrapping_add(self.into)
+        part.offset().wrapping_add(self.address.wrapping_sub(self.range.range().start()))
     }
 
     /// The bytes from the address to the end of the range, less one.
     #[inline]
     pub(super) fn rest(&self) -> u64 {
-        let range = self.range.range();
-        range.last() - range.start() - self.into
+        self.range.range().last().wrapping_sub(self.address)
+    }
+
+    /// Whether `width` bytes from the address on are in the range.
+    #[inline]
+    pub(super) fn holds(&self, width: Width) -> bool {
+        self.rest() >= width.bytes() - 1
     }
 
     pub(super) fn is_romd(&self) -> bool {
         self.range.flags().contains(RangeFlags::ROMD)
     }
 
+    #[inline]
     pub(super) fn is_read_only(&self) -> bool {
         self.range.flags().contains(RangeFlags::READ_ONLY)
+    }
+
+    /// Whether nothing has to be done before an access runs a callback.
+    #[inline]
+    pub(super) fn is_undisturbed(&self) -> bool {
+        !self.range.flags().contains(RangeFlags::FLUSH_COALESCED)
     }
 
     /// The host memory that reads go to.

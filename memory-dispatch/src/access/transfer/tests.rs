@@ -16,7 +16,7 @@ impl memory_core::Mmio for Nothing {
 }
 
 fn bound(rules: AccessRules) -> BoundMmio {
-    BoundMmio { device: Arc::new(Nothing), rules: Arc::new(rules) }
+    BoundMmio { device: Arc::new(Nothing), direct: rules.direct(), rules: Arc::new(rules) }
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! Guesses where in a view an address is found.
+
+use memory_flatview::{FlatRange, Position, View};
+
+/// Sets of the table; each has two ways.
+const SETS: usize = 1024;
+
+/// Below this, addresses may be ports.
+const PORTS: u64 = 0x1_0000;
+
+/// Where addresses were found before, in a view or another.
+///
+/// A guess is the position of a range, and the range that the view at hand has there must hold the address. So a guess of
+/// an older view needs no generation to tell it from others: it is right or it is not, and the view says which. It is no
+/// reference either, and keeps nothing alive.
+pub(crate) struct Hints {
+    /// Of the last look-up. Nothing of the address goes into it, so that a processor which expects the same range again
+    /// has it at hand before the address is known.
+    last: Position,
+    table: Box<[[Position; 2]; SETS]>,
+}
+
+impl Hints {
+    pub(crate) fn new() -> Self {
+        Self { last: Position::FIRST, table: Box::new([[Position::FIRST; 2]; SETS]) }
+    }
+
+    /// The range that holds `address`, guessed or searched for.
+    #[inline]
+    pub(crate) fn find<'v>(&mut self, view: &'v View, address: u64) -> Option<&'v FlatRange> {
+        if let Some(range) = view.at(self.last, address) {
+            return Some(range);
+        }
+        let [first, second] = self.table.get_mut(set(address))?;
+        if let Some(range) = view.at(*first, address) {
+            self.last = *first;
+            return Some(range);
+        }
+        if let Some(range) = view.at(*second, address) {
+            std::mem::swap(first, second);
+            self.last = *first;
+            return Some(range);
+        }
+        let position = view.position(address)?;
+        *second = *first;
+        *first = position;
+        self.last = position;
+        view.get(position)
+    }
+}
+
+/// The set of an address: ports lie closer together than memory, so 4 bytes of them go by one set, a page of memory.
+#[inline]
+fn set(address: u64) -> usize {
+    let number = if address < PORTS { address >> 2 } else { address >> 12 };
+    (number ^ (number >> 10) ^ (number >> 20)) as usize % SETS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_ports_and_neighbouring_pages_have_sets_of_their_own() {
+        let sets = |step: u64, base: u64| {
+            let mut sets: Vec<_> = (0..SETS as u64).map(|index| set(base + index * step)).collect();
+            sets.sort_unstable();
+            sets.dedup();
+            sets.len()
+        };
+        assert_eq!((sets(4, 0), sets(4096, 0x1000_0000), sets(4096, 0x38_0000_0000)), (SETS, SETS, SETS));
+    }
+}
