@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::{Workspace, succeeds};
-use crate::{asan, coverage, firmware, fuzz, guests, lint, loom, miri, proofs, stress, test, tsan};
+use crate::{asan, bench, coverage, firmware, fuzz, guests, lint, loom, miri, proofs, stress, test, tsan};
 
 /// Every chore of the workspace.
 #[derive(Clone, Debug, Parser)]
@@ -64,6 +64,8 @@ pub enum Command {
     Fuzz(fuzz::Options),
     /// Have threads access a machine while its map changes, and compare everything with what it must be.
     Stress(stress::Options),
+    /// Measure accesses and commits beside the limits of the hardware and beside other crates.
+    Bench(bench::Options),
     /// Build the documentation; a warning is an error.
     Doc,
     /// All proofs in the form that CI runs: loom with two interruptions, Miri, the sanitizers, 30 s of stress, 20 s of each
@@ -93,6 +95,7 @@ impl Command {
             Self::Coverage { lines } => coverage::run(workspace, *lines),
             Self::Fuzz(options) => fuzz::run(workspace, options),
             Self::Stress(options) => stress::run(workspace, options),
+            Self::Bench(options) => bench::run(workspace, options),
             Self::Doc => lint::doc(workspace),
             Self::Proofs => proofs::run(workspace),
             Self::Loom(options) => loom::run(workspace, options),

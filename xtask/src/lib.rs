@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod asan;
+pub mod bench;
 mod cli;
 mod coverage;
 mod debian;

@@ -1,0 +1,35 @@
+//! The figures, in the order of the tables.
+
+mod mmio;
+
+use crate::figure::Figure;
+use crate::pin::Cores;
+use anyhow::Result;
+
+/// Something that gives figures, whose ids begin with its name.
+pub struct Topic {
+    /// What the ids of its figures begin with.
+    pub name: &'static str,
+    /// The ids.
+    pub figures: &'static [&'static str],
+    /// Measures those that are wanted.
+    pub measure: fn(&Wanted<'_>) -> Result<Vec<Figure>>,
+}
+
+/// What is to be measured, and on what.
+pub struct Wanted<'a> {
+    /// The cores.
+    pub cores: &'a Cores,
+    /// What the ids have to contain.
+    pub filter: &'a str,
+}
+
+impl Wanted<'_> {
+    /// Whether the figure is to be measured.
+    pub fn has(&self, id: &str) -> bool {
+        id.contains(self.filter)
+    }
+}
+
+/// Every topic.
+pub const TOPICS: &[Topic] = &[mmio::TOPIC];
