@@ -251,6 +251,10 @@ impl Tree {
 
     /// Whether `region` is seen through `from`, over children and aliases, or is `from` itself.
     pub(crate) fn sees(&self, from: RegionId, region: RegionId) -> bool {
+        let shows = |node: &Node| !node.children.is_empty() || matches!(node.kind, Kind::Alias { .. });
+        if from != region && !self.get(from).is_some_and(shows) {
+            return false;
+        }
         // upwards from `region`: it has one parent and few aliases, while `from` may have many children
         let mut seen = HashSet::from([region]);
         let mut rest = vec![region];

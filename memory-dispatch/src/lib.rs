@@ -46,6 +46,7 @@ mod removal;
 mod rerender;
 mod section;
 mod space;
+mod spaces;
 mod sync;
 mod system;
 mod window;

@@ -1,62 +1,61 @@
 //! Which views a commit replaces, and by what.
 
+use crate::listener::Change;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, ViewArc};
 use crate::system::SystemInner;
-use memory_core::{AddrRange, Damage, RegionId, Tree};
+use memory_core::{AddrRange, RegionId, Tree};
 use memory_flatview::{FlatRange, Spread, View, render, resolve_root};
 use std::collections::BTreeMap;
 
-/// An address space and the view that it is about to show.
-pub(crate) type Fresh = (Arc<AddressSpace>, ViewArc<View>);
+/// An address space, the view that it shows, and the one that it is about to show.
+pub(crate) struct Fresh {
+    pub(crate) space: Arc<AddressSpace>,
+    pub(crate) old: ViewArc<View>,
+    pub(crate) new: ViewArc<View>,
+}
+
+impl Fresh {
+    pub(crate) fn change(&self) -> Change<'_> {
+        Change { system: self.space.system(), space: self.space.id(), old: &self.old, new: &self.new }
+    }
+}
 
 impl SystemInner {
-    /// The views that replace those of the spaces that show something which changed.
+    /// The views that are to replace others in some of `spaces`.
     pub(crate) fn render_changed(
         &self,
         tree: &Tree,
-        damage: &Damage,
+        spread: &Spread,
         spaces: &[Arc<AddressSpace>],
     ) -> Vec<Fresh> {
-        let spread = Spread::new(tree, damage);
         let mut rendered: BTreeMap<RegionId, ViewArc<View>> = BTreeMap::new();
-        // views of roots that show nothing which changed stay right, and spaces that come to show such a root share them
-        for view in spaces.iter().map(|space| space.published().load_full()) {
-            if let Some(root) = view.root().filter(|root| !spread.shows(*root)) {
-                rendered.insert(root, view);
-            }
-        }
         let mut fresh = Vec::new();
         for space in spaces {
-            if space.is_rendered() && !spread.shows(space.root().id()) {
-                continue;
-            }
-            let old = space.published().load_full();
-            let view = match resolve_root(tree, space.root().id()) {
+            let new = match resolve_root(tree, space.root().id()) {
                 None => self.empty_view(),
-                Some(root) => {
-                    rendered.entry(root).or_insert_with(|| self.render(tree, root, &old, &spread)).clone()
-                }
+                Some(root) => rendered.entry(root).or_insert_with(|| self.render(tree, root, spread)).clone(),
             };
-            if !ViewArc::ptr_eq(&view, &old) {
-                fresh.push((space.clone(), view));
+            let old = space.published().load_full();
+            if !ViewArc::ptr_eq(&new, &old) {
+                fresh.push(Fresh { space: space.clone(), old, new });
             }
         }
         fresh
     }
 
-    /// The view of `root`: `old`, if that shows the same.
-    fn render(&self, tree: &Tree, root: RegionId, old: &ViewArc<View>, spread: &Spread) -> ViewArc<View> {
-        if old.root() == Some(root) {
-            let view = self.render_windows(tree, root, old, spread.windows(root));
-            if self.checks_rendering() {
-                let whole = View::new(0, Some(root), render(tree, Some(root), AddrRange::ALL), None);
-                assert!(view.is_same(&whole), "rendered by windows: {view:?}\nas a whole: {whole:?}");
-            }
-            return view;
+    /// The view of `root`: the one that some space shows already, if that shows the same.
+    fn render(&self, tree: &Tree, root: RegionId, spread: &Spread) -> ViewArc<View> {
+        let Some(old) = self.publications().of_root(root) else {
+            let ranges = render(tree, Some(root), AddrRange::ALL);
+            return ViewArc::new(View::new(self.memory().unique(), Some(root), ranges, None));
+        };
+        let view = self.render_windows(tree, root, &old, spread.windows(root));
+        if self.checks_rendering() {
+            let whole = View::new(0, Some(root), render(tree, Some(root), AddrRange::ALL), None);
+            assert!(view.is_same(&whole), "rendered by windows: {view:?}\nas a whole: {whole:?}");
         }
-        let ranges = render(tree, Some(root), AddrRange::ALL);
-        ViewArc::new(View::new(self.memory().unique(), Some(root), ranges, Some(old)))
+        view
     }
 
     /// `old`, with what `windows` of it show now.
@@ -65,9 +64,9 @@ impl SystemInner {
         tree: &Tree,
         root: RegionId,
         old: &ViewArc<View>,
-        windows: &[AddrRange],
+        windows: impl Iterator<Item = AddrRange>,
     ) -> ViewArc<View> {
-        let windows = joined(windows.iter().map(|window| old.widened(*window)).collect());
+        let windows = joined(windows.map(|window| old.widened(window)).collect());
         let rendered = windows.into_iter().map(|window| (window, render(tree, Some(root), window)));
         let changed: Vec<_> = rendered.filter(|(window, new)| !shows_same(old, *window, new)).collect();
         if changed.is_empty() {

@@ -4,9 +4,7 @@ use crate::access::{Access, Found};
 use crate::chain;
 use crate::handle::{HandleShared, VcpuHandle};
 use crate::map::Bounce;
-use crate::sync::{
-    Arc, ArcSwap, AtomicBool, AtomicU64, Guard, Mutex, Ordering, PoisonError, ViewArc, Weak, fence,
-};
+use crate::sync::{Arc, ArcSwap, AtomicU64, Guard, Mutex, Ordering, PoisonError, ViewArc, Weak, fence};
 use crate::system::{MemorySystem, SystemInner};
 use memory_core::fence::{light, reaches_all_threads};
 use memory_core::{BusFault, ByteOrder, Endian, HostPage, RegionRef, SpaceId, TxAttrs, Width};
@@ -57,9 +55,6 @@ pub struct AddressSpace {
     root: RegionRef,
     config: SpaceConfig,
     published: ArcSwap<View>,
-    /// Whether a commit has looked at the space. One that was made in a transaction which was taken back has to be looked at
-    /// by the next one. Changed under the writers' lock.
-    rendered: AtomicBool,
     /// Generation of the published view, set after it: what a reader that caches pages compares.
     generation: AtomicU64,
     /// Held to list handles, never while one is kicked.
@@ -82,10 +77,9 @@ impl AddressSpace {
     ) -> Self {
         let generation = AtomicU64::new(view.generation());
         let published = ArcSwap::new(view);
-        let rendered = AtomicBool::new(false);
         let (handles, bounce) = Default::default();
         let fences = !reaches_all_threads();
-        Self { id, name, root, config, published, rendered, generation, handles, bounce, fences, system }
+        Self { id, name, root, config, published, generation, handles, bounce, fences, system }
     }
 
     /// The id, by which IOMMUs name the space.
@@ -151,15 +145,6 @@ impl AddressSpace {
         let old = self.published.swap(view);
         self.generation.store(generation, Ordering::Release);
         old
-    }
-
-    /// Whether a commit has looked at the space.
-    pub(crate) fn is_rendered(&self) -> bool {
-        self.rendered.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn note_rendered(&self) {
-        self.rendered.store(true, Ordering::Relaxed);
     }
 
     fn access<R>(

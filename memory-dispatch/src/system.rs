@@ -7,14 +7,16 @@ use crate::iommu::{Iotlb, Notifiers};
 use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
 use crate::removal::Waiters;
+use crate::rerender::Fresh;
 use crate::space::{AddressSpace, SpaceConfig};
+use crate::spaces::{Publications, Spaces};
 use crate::sync::{
     Arc, AtomicBool, AtomicU8, Condvar, DashMap, Mutex, MutexGuard, Ordering, PoisonError, ViewArc, Weak,
 };
 use memory_core::{
     CommitSink, Damage, DirtyClients, Memory, MemoryError, OwnerId, RegionRef, SpaceId, Tree, fence,
 };
-use memory_flatview::View;
+use memory_flatview::{Spread, View};
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
@@ -31,8 +33,8 @@ pub(crate) struct SystemInner {
     memory: Memory,
     /// For translation, by any thread.
     by_id: DashMap<SpaceId, Weak<AddressSpace>>,
-    /// In the order of their making. Lock order: the writers' lock before this; held to copy the list only.
-    spaces: Mutex<Vec<Weak<AddressSpace>>>,
+    spaces: Spaces,
+    publications: Publications,
     empty: ViewArc<View>,
     /// For what outlives a borrow.
     me: Weak<SystemInner>,
@@ -68,7 +70,8 @@ impl MemorySystem {
         let inner = Arc::new_cyclic(|me: &Weak<SystemInner>| SystemInner {
             memory,
             by_id: DashMap::new(),
-            spaces: Mutex::default(),
+            spaces: Spaces::default(),
+            publications: Publications::default(),
             empty,
             me: me.clone(),
             listeners: Listeners::default(),
@@ -121,7 +124,7 @@ impl MemorySystem {
         let space = Arc::new(AddressSpace::new(id, name.into(), root, config, view, inner.clone()));
         inner.memory.transaction(|transaction| {
             inner.by_id.insert(id, Arc::downgrade(&space));
-            inner.lock_spaces().push(Arc::downgrade(&space));
+            inner.spaces.insert(&space);
             transaction.ask()
         })?;
         Ok(space)
@@ -158,16 +161,16 @@ impl fmt::Debug for MemorySystem {
 }
 
 impl SystemInner {
-    fn lock_spaces(&self) -> MutexGuard<'_, Vec<Weak<AddressSpace>>> {
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn live_spaces(&self) -> Vec<Arc<AddressSpace>> {
-        self.lock_spaces().iter().filter_map(Weak::upgrade).collect()
+        self.spaces.live()
     }
 
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    pub(crate) fn publications(&self) -> &Publications {
+        &self.publications
     }
 
     pub(crate) fn listeners(&self) -> &Listeners {
@@ -271,7 +274,7 @@ impl SystemInner {
         self.lock_departed().push((id, view));
         self.departure.notify_all();
         // only now: `is_space_going` finds it in one of the lists
-        self.lock_spaces().retain(|known| known.as_ptr() != space);
+        self.spaces.forget(space);
         let system = self.clone();
         self.memory.when_free(move || system.tell_departed());
     }
@@ -280,50 +283,30 @@ impl SystemInner {
     fn tell_departed(self: &Arc<Self>) {
         let departed = self.departed();
         let told = departed.len();
-        let spaces = self.live_spaces();
         for (space, view) in departed {
             let change = Change { system: self, space, old: &view, new: &self.empty };
             let told = self.listeners.tell_gone(&change);
             self.reclaim.retire(Box::new(told));
-            if self.is_published(&view, &spaces) {
-                self.reclaim.retire(Box::new(view));
-            } else {
+            if self.publications.end(&view) {
                 // a handle of another space that shared it may still be on it, and must not be the last
                 self.reclaim.retire_view(view);
+            } else {
+                self.reclaim.retire(Box::new(view));
             }
         }
         let told: Vec<_> = self.lock_departed().drain(..told).collect();
-        self.reclaim.retire(Box::new((told, spaces)));
+        self.reclaim.retire(Box::new(told));
     }
 
     /// Whether the view of a space that goes is still to be listed for reclaim.
     pub(crate) fn is_space_going(&self) -> bool {
-        self.lock_spaces().iter().any(|space| space.strong_count() == 0) || !self.lock_departed().is_empty()
-    }
-
-    /// Whether somebody will yet replace the view and retire it then; the empty one is never retired.
-    fn is_published(&self, view: &ViewArc<View>, spaces: &[Arc<AddressSpace>]) -> bool {
-        let by = |space: &Arc<AddressSpace>| ViewArc::ptr_eq(&*space.published().load(), view);
-        ViewArc::ptr_eq(view, &self.empty) || spaces.iter().any(by)
+        self.spaces.is_one_going() || !self.lock_departed().is_empty()
     }
 
     /// Tells the listeners of the views that are about to replace others, and who wants to know of writes to all memory.
-    fn tell(
-        &self,
-        fresh: &[(Arc<AddressSpace>, ViewArc<View>)],
-        global: DirtyClients,
-        forced: bool,
-    ) -> Result<Batch, Refusal> {
-        let olds: Vec<_> = fresh.iter().map(|(space, _)| space.published().load_full()).collect();
-        let changes: Vec<_> = fresh
-            .iter()
-            .zip(&olds)
-            .map(|((space, new), old)| Change { system: space.system(), space: space.id(), old, new })
-            .collect();
-        let told = self.listeners.tell(&changes, (self.told_global(), global), forced);
-        drop(changes);
-        // the views are still published, so these are not the last references
-        drop(olds);
+    fn tell(&self, fresh: &[Fresh], global: DirtyClients, forced: bool) -> Result<Batch, Refusal> {
+        let changes = || fresh.iter().map(Fresh::change).collect();
+        let told = self.listeners.tell(changes, (self.told_global(), global), forced);
         if told.is_ok() {
             self.told_global.store(global.bits(), Ordering::Relaxed);
         }
@@ -331,10 +314,21 @@ impl SystemInner {
     }
 }
 
+impl SystemInner {
+    /// Publishes a view, and returns the one before.
+    fn publish(&self, Fresh { space, new, old }: Fresh) -> ViewArc<View> {
+        self.publications.begin(&new);
+        // it was published until now, so this is not the last reference
+        drop(old);
+        space.publish(new)
+    }
+}
+
 impl CommitSink for SystemInner {
     fn commit(&self, tree: &Tree, damage: &Damage, forced: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let spaces = self.live_spaces();
-        let fresh = self.render_changed(tree, damage, &spaces);
+        let spread = Spread::new(tree, damage);
+        let spaces = self.spaces.affected(&spread);
+        let fresh = self.render_changed(tree, &spread, &spaces);
         let batch = match self.tell(&fresh, tree.global_log(), forced) {
             Ok(batch) => batch,
             Err(refusal) => {
@@ -343,20 +337,24 @@ impl CommitSink for SystemInner {
                 return Err(refusal);
             }
         };
-        spaces.iter().for_each(|space| space.note_rendered());
-        let replaced: Vec<_> = fresh.into_iter().map(|(space, view)| space.publish(view)).collect();
-        self.reclaim.retire(Box::new(batch.finish()));
+        self.spaces.note_rendered();
+        let replaced: Vec<_> = fresh.into_iter().map(|fresh| self.publish(fresh)).collect();
+        if let Some(done) = batch.finish() {
+            self.reclaim.retire(done);
+        }
         for old in replaced {
-            if !self.is_published(&old, &spaces) {
+            if self.publications.end(&old) {
                 self.reclaim.retire_view(old);
             }
         }
-        if forced {
-            // a device goes: whoever is still on an old map, of this commit or one before, may keep it alive
-            spaces.iter().for_each(|space| space.kick_laggards());
-        }
         // the last reference to a space must not be dropped under the writers' lock
         self.reclaim.retire(Box::new(spaces));
+        if forced {
+            // a device goes: whoever is still on an old map, of this commit or one before, may keep it alive
+            let spaces = self.live_spaces();
+            spaces.iter().for_each(|space| space.kick_laggards());
+            self.reclaim.retire(Box::new(spaces));
+        }
         Ok(())
     }
 

@@ -101,6 +101,7 @@ pub(crate) fn replace(old: &[Arc<Chunk>], windows: Vec<(AddrRange, Vec<FlatRange
             chunks.push(Arc::clone(chunk));
             continue;
         }
+        loose.reserve_exact(chunk.ranges.len() + 1);
         for range in &chunk.ranges {
             let start = range.range().start();
             while let Some((window, new)) = windows.next_if(|(window, _)| window.start() <= start) {
@@ -126,6 +127,9 @@ pub(crate) fn replace(old: &[Arc<Chunk>], windows: Vec<(AddrRange, Vec<FlatRange
 fn cut(loose: &mut Vec<FlatRange>, chunks: &mut Vec<Arc<Chunk>>) {
     let pieces = loose.len().div_ceil(MOST);
     let mut ranges = std::mem::take(loose);
+    if pieces == 1 {
+        return chunks.push(Chunk::new(ranges));
+    }
     for left in (1..=pieces).rev() {
         let rest = ranges.split_off(ranges.len().div_ceil(left));
         chunks.push(Chunk::new(std::mem::replace(&mut ranges, rest)));

@@ -67,7 +67,8 @@ impl Part {
 pub struct FlatRange {
     range: AddrRange,
     read: Option<Part>,
-    write: Option<Part>,
+    /// Who answers writes, if that is another one: rare, and so kept apart.
+    overlay: Option<Arc<Option<Part>>>,
     flags: RangeFlags,
     log: DirtyClients,
     /// Of the write target's region.
@@ -84,7 +85,8 @@ fn both(a: &Option<Part>, b: &Option<Part>, compare: impl FnOnce(&Part, &Part) -
 
 impl FlatRange {
     pub(crate) fn new(range: AddrRange, read: Option<Part>, write: Option<Part>, flags: RangeFlags) -> Self {
-        Self { range, read, write, flags, log: DirtyClients::empty(), intercepts: None }
+        let overlay = (!both(&read, &write, Part::is)).then(|| Arc::new(write));
+        Self { range, read, overlay, flags, log: DirtyClients::empty(), intercepts: None }
     }
 
     /// The same, tracked as its write target's region has it.
@@ -107,12 +109,17 @@ impl FlatRange {
     /// Who answers writes.
     #[inline]
     pub fn write(&self) -> Option<&Part> {
-        self.write.as_ref()
+        self.writes().as_ref()
+    }
+
+    #[inline]
+    fn writes(&self) -> &Option<Part> {
+        self.overlay.as_deref().unwrap_or(&self.read)
     }
 
     /// Whether reads and writes have different targets.
     pub fn is_overlaid(&self) -> bool {
-        !both(&self.read, &self.write, Part::is)
+        self.overlay.is_some()
     }
 
     /// The attributes. Read-only is that of the write target, ROMD that of the read target.
@@ -171,7 +178,7 @@ impl FlatRange {
 
     /// Where in the region of the write target the range begins and ends, if there is one.
     pub fn write_offsets(&self) -> Option<AddrRange> {
-        let start = self.write.as_ref()?.offset;
+        let start = self.write()?.offset;
         AddrRange::new(start, start.checked_add(self.range.last() - self.range.start())?)
     }
 
@@ -191,7 +198,7 @@ impl FlatRange {
         self.range == other.range
             && self.flags - RangeFlags::FLUSH_COALESCED == other.flags - RangeFlags::FLUSH_COALESCED
             && both(&self.read, &other.read, Part::is)
-            && both(&self.write, &other.write, Part::is)
+            && both(self.writes(), other.writes(), Part::is)
     }
 
     /// Takes `next` in, if it goes on where this range ends: same targets, contiguous offsets, equal attributes, and
@@ -203,7 +210,7 @@ impl FlatRange {
             && self.flags == next.flags
             && !self.flags.contains(RangeFlags::UNMERGEABLE)
             && both(&self.read, &next.read, goes_on)
-            && both(&self.write, &next.write, goes_on);
+            && both(self.writes(), next.writes(), goes_on);
         if merges {
             self.range = self.range.hull(next.range);
         }
@@ -219,7 +226,7 @@ impl fmt::Debug for FlatRange {
         };
         write!(f, "{:?} {}", self.range, name(&self.read))?;
         if self.is_overlaid() {
-            write!(f, " writes {}", name(&self.write))?;
+            write!(f, " writes {}", name(self.writes()))?;
         }
         write!(f, " {:?}", self.flags)
     }

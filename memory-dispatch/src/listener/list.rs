@@ -6,6 +6,7 @@ use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::system::SystemInner;
 use memory_core::{DirtyClients, SpaceId};
 use memory_flatview::View;
+use std::any::Any;
 use std::collections::BTreeSet;
 
 /// A registered listener.
@@ -87,16 +88,12 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Tells that the batch is over.
-    pub(crate) fn finish(self) -> Vec<Box<dyn Send>> {
-        let mut done: Vec<Box<dyn Send>> = Vec::new();
-        for entry in self.entries {
-            if !entry.is_poisoned() {
-                entry.listener.commit();
-            }
-            // a listener may have been unregistered meanwhile: its destructor is nothing for a commit
-            done.push(Box::new(entry));
+    pub(crate) fn finish(self) -> Option<Box<dyn Any + Send>> {
+        for entry in self.entries.iter().filter(|entry| !entry.is_poisoned()) {
+            entry.listener.commit();
         }
-        done
+        // a listener may have been unregistered meanwhile: its destructor is nothing for a commit
+        (!self.entries.is_empty()).then(|| Box::new(self.entries) as Box<dyn Any + Send>)
     }
 }
 
@@ -121,18 +118,22 @@ impl Listeners {
 
     /// Tells the listeners of the spaces what changes there, and all of them who wants to know of writes to all memory.
     /// With `forced` nobody can refuse.
-    pub(crate) fn tell(
+    pub(crate) fn tell<'a>(
         &self,
-        changes: &[Change<'_>],
+        changes: impl FnOnce() -> Vec<Change<'a>>,
         global: Global,
         forced: bool,
     ) -> Result<Batch, Refusal> {
+        if self.lock().is_empty() {
+            return Ok(Batch { entries: Vec::new() });
+        }
+        let changes = changes();
         let heard = |entry: &Arc<Entry>| {
             let all = global.0 != global.1 && !entry.is_poisoned();
             all || changes.iter().any(|change| entry.hears(change.space))
         };
         let entries: Vec<_> = self.lock().iter().filter(|entry| heard(entry)).cloned().collect();
-        tell(entries, changes, global, forced)
+        tell(entries, &changes, global, forced)
     }
 
     /// The listeners that hear a space.
@@ -141,11 +142,11 @@ impl Listeners {
     }
 
     /// Tells those who know a space that it is gone.
-    pub(crate) fn tell_gone(&self, change: &Change<'_>) -> Vec<Box<dyn Send>> {
+    pub(crate) fn tell_gone(&self, change: &Change<'_>) -> Option<Box<dyn Any + Send>> {
         let entries: Vec<_> = self.lock().iter().filter(|entry| entry.knows(change.space)).cloned().collect();
         let told = tell(entries.clone(), std::slice::from_ref(change), SAME, true);
         entries.iter().for_each(|entry| entry.forget(change.space));
-        told.map(Batch::finish).unwrap_or_default()
+        told.ok().and_then(Batch::finish)
     }
 }
 
