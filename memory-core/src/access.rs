@@ -176,8 +176,9 @@ impl TxAttrs {
 ///
 /// QEMU's name: `MemTxResult` other than `MEMTX_OK`. A fault is a value for the initiator (a bus error, a
 /// completion status), never an error of the host.
+// as wide as a value: a result that holds one or the other is then returned in registers, and by way of memory otherwise
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BusFault(u8);
+pub struct BusFault(u64);
 
 impl BusFault {
     /// The device answered with an error.

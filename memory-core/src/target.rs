@@ -31,7 +31,9 @@ impl BoundMmio {
 }
 
 /// What answers an access.
+// with a tag of its own, which takes one look: one in a niche of a variant takes several steps
 #[derive(Clone)]
+#[repr(u8)]
 pub enum Backing {
     /// Host memory, read and written.
     Ram(Arc<RamBlock>),

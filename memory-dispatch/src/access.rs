@@ -2,6 +2,7 @@
 
 mod found;
 mod intercept;
+mod plain;
 mod transfer;
 mod translate;
 
@@ -9,10 +10,11 @@ pub(crate) use found::{Found, direct, is_memory, page};
 
 use crate::chain;
 use crate::space::{AddressSpace, Unassigned};
-use memory_core::{Backing, BoundMmio, BusFault, ByteOrder, Permissions, TxAttrs, TxFlags, Width};
+use memory_core::{Backing, BoundMmio, BusFault, Permissions, TxAttrs, Width};
 use memory_flatview::{Part, View};
 
 /// Accesses on one view of one space, with the same attributes.
+#[derive(Clone, Copy)]
 pub(crate) struct Access<'a> {
     pub(crate) space: &'a AddressSpace,
     pub(crate) view: &'a View,
@@ -51,47 +53,20 @@ impl<'a> Access<'a> {
     /// The value of host memory, which is little-endian there, in the order of the space, and back.
     #[inline]
     fn ordered(&self, width: Width, value: u64) -> u64 {
-        match self.space.config().order {
-            ByteOrder::Little => value,
-            ByteOrder::Big => width.swap_bytes(value),
-        }
+        plain::ordered(self.space.config().order, width, value)
     }
 
-    /// Whether the initiator may reach devices, and is no debugger.
-    #[inline]
-    fn may_run_devices(&self) -> bool {
-        !self.attrs.flags.intersects(TxFlags::MEMORY_ONLY | TxFlags::DEBUG)
-    }
-
-    /// RAM, and registers that take the access as one call, are here; it is all that most accesses need.
-    #[inline]
-    pub(crate) fn load(&self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
-        if let Some(found) = &found
-            && let Some(part) = found.range.read()
-        {
-            let (target, offset) = (part.target(), found.offset(part));
-            match target.backing() {
-                Backing::Ram(block) if found.holds(width) => {
-                    if let Some(value) = block.load(offset, width) {
-                        return Ok(self.ordered(width, value));
-                    }
-                }
-                Backing::Mmio(BoundMmio { device, direct, .. })
-                    if direct.takes(offset, width) && found.is_undisturbed() && self.may_run_devices() =>
-                {
-                    let _link = chain::enter(target.guard(), direct.reentry())?;
-                    let value = device.read(offset, width, self.attrs)?;
-                    return Ok(direct.reordered(width, value, self.space.config().order));
-                }
-                _ => {}
-            }
-        }
-        self.load_any(found, address, width)
+    /// One access to what was found at `address`.
+    #[inline(always)]
+    pub(crate) fn load(self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
+        let order = self.space.config().order;
+        let plain = found.as_ref().and_then(|found| plain::load(found, width, self.attrs, order));
+        plain.unwrap_or_else(|| self.load_any(found, address, width))
     }
 
     /// As [`Access::load`], whatever is there.
     #[inline(never)]
-    fn load_any(&self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
+    fn load_any(self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
         let Some(found) = found else { return self.unassigned_read(width) };
         let Some(part) = found.range.read() else { return self.unassigned_read(width) };
         let target = part.target();
@@ -116,7 +91,7 @@ impl<'a> Access<'a> {
                     return self.load_across(address, width);
                 }
                 let to = onward.address;
-                onward.run(self, |access| access.load(Found::at(access.view, to), to, width))
+                onward.run(&self, |access| access.load(Found::at(access.view, to), to, width))
             }
             _ => self.unassigned_read(width),
         }
@@ -132,45 +107,23 @@ impl<'a> Access<'a> {
     }
 
     /// As [`Access::load`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn store(
-        &self,
+        self,
         found: Option<Found<'_>>,
         address: u64,
         width: Width,
         value: u64,
     ) -> Result<(), BusFault> {
-        if let Some(found) = &found
-            && let Some(part) = found.range.write()
-            && !found.is_read_only()
-        {
-            let (target, offset) = (part.target(), found.offset(part));
-            match target.backing() {
-                Backing::Ram(block)
-                    if found.holds(width) && block.store(offset, width, self.ordered(width, value)) =>
-                {
-                    return Ok(());
-                }
-                Backing::Mmio(BoundMmio { device, direct, .. })
-                    if direct.takes(offset, width)
-                        && found.is_undisturbed()
-                        && found.range.intercepts().is_none()
-                        && self.may_run_devices() =>
-                {
-                    let _link = chain::enter(target.guard(), direct.reentry())?;
-                    let value = direct.reordered(width, value, self.space.config().order);
-                    return device.write(offset, width, value, self.attrs);
-                }
-                _ => {}
-            }
-        }
-        self.store_any(found, address, width, value)
+        let order = self.space.config().order;
+        let plain = found.as_ref().and_then(|found| plain::store(found, width, value, self.attrs, order));
+        plain.unwrap_or_else(|| self.store_any(found, address, width, value))
     }
 
     /// As [`Access::store`], whatever is there.
     #[inline(never)]
     fn store_any(
-        &self,
+        self,
         found: Option<Found<'_>>,
         address: u64,
         width: Width,
@@ -195,7 +148,7 @@ impl<'a> Access<'a> {
                     return self.store_across(address, width, value);
                 }
                 let to = onward.address;
-                onward.run(self, |access| access.store(Found::at(access.view, to), to, width, value))
+                onward.run(&self, |access| access.store(Found::at(access.view, to), to, width, value))
             }
             Backing::Reservation => self.unassigned(),
             // refused memory, a debugger's write, or the end of memory

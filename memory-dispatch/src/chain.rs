@@ -13,25 +13,27 @@ use std::marker::PhantomData;
 pub const MAX_CHAIN: usize = 16;
 
 struct Chain {
-    depth: Cell<usize>,
+    /// How many devices the thread is inside, and in units of [`LOCK`] how many locks of `Locked` adapters it holds: 0 is what
+    /// nearly every access finds.
+    busy: Cell<usize>,
+    /// Something waits until the thread is inside no device.
+    after: Cell<bool>,
     /// Where the present chain begins: a drain of queued writes is one of its own, on top of another.
     base: Cell<usize>,
     /// Of all chains on this thread: none of these devices may be entered again.
     guards: [Cell<u64>; 2 * MAX_CHAIN],
-    /// Something waits until the thread is inside no device.
-    after: Cell<bool>,
-    /// Locks of `Locked` adapters that this thread holds.
-    locks: Cell<usize>,
 }
+
+/// One lock of an adapter, in [`Chain::busy`].
+const LOCK: usize = 1 << 16;
 
 thread_local! {
     static CHAIN: Chain = const {
         Chain {
-            depth: Cell::new(0),
+            busy: Cell::new(0),
+            after: Cell::new(false),
             base: Cell::new(0),
             guards: [const { Cell::new(0) }; 2 * MAX_CHAIN],
-            after: Cell::new(false),
-            locks: Cell::new(0),
         }
     };
     static AFTER: RefCell<Vec<After>> = const { RefCell::new(Vec::new()) };
@@ -55,26 +57,51 @@ pub struct ChainLink {
 #[inline]
 pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
     CHAIN.with(|chain| {
-        let depth = chain.depth.get();
-        // a guest's access, and not a device's: nobody is there to be met again
-        if depth != 0 || chain.locks.get() != 0 {
-            chain.check(guard, reentry)?;
+        if chain.busy.get() != 0 {
+            return chain.enter_further(guard, reentry);
         }
-        chain.guards.get(depth).ok_or(BusFault::ACCESS)?.set(guard);
-        chain.depth.set(depth + 1);
+        // a guest's access, and not a device's: nobody is there to be met again
+        let [first, ..] = &chain.guards;
+        first.set(guard);
+        chain.busy.set(1);
         Ok(ChainLink { thread: PhantomData })
     })
 }
 
 impl Chain {
-    /// Whether a thread that is inside a device may enter another one.
+    fn depth(&self) -> usize {
+        self.busy.get() % LOCK
+    }
+
+    /// The devices that the thread is inside.
+    fn inside(&self) -> &[Cell<u64>] {
+        self.guards.get(..self.depth()).unwrap_or(&[])
+    }
+
+    fn is_inside(&self, guard: u64) -> bool {
+        self.inside().iter().any(|inside| inside.get() == guard)
+    }
+
+    /// Enters a device from inside another one, or with a lock held.
     #[cold]
-    fn check(&self, guard: u64, reentry: bool) -> Result<(), BusFault> {
-        let depth = self.depth.get();
-        let guards = self.guards.get(..depth).unwrap_or(&[]);
-        let is_inside = !reentry && guards.iter().any(|inside| inside.get() == guard);
+    fn enter_further(&self, guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
+        let depth = self.depth();
         let is_full = depth.saturating_sub(self.base.get()) >= MAX_CHAIN;
-        if is_inside || is_full || self.locks.get() > 0 { Err(BusFault::ACCESS) } else { Ok(()) }
+        if self.busy.get() >= LOCK || is_full || (!reentry && self.is_inside(guard)) {
+            return Err(BusFault::ACCESS);
+        }
+        self.guards.get(depth).ok_or(BusFault::ACCESS)?.set(guard);
+        self.busy.set(self.busy.get() + 1);
+        Ok(ChainLink { thread: PhantomData })
+    }
+
+    /// Nothing, if the thread is inside a device still.
+    #[cold]
+    fn run_after(&self) {
+        if self.depth() == 0 {
+            self.after.set(false);
+            AFTER.with(RefCell::take).into_iter().for_each(|after| after());
+        }
     }
 }
 
@@ -82,19 +109,12 @@ impl Drop for ChainLink {
     #[inline]
     fn drop(&mut self) {
         CHAIN.with(|chain| {
-            let depth = chain.depth.get().saturating_sub(1);
-            chain.depth.set(depth);
-            if depth == 0 && chain.after.get() {
-                chain.after.set(false);
-                run_after();
+            chain.busy.set(chain.busy.get() - 1);
+            if chain.after.get() {
+                chain.run_after();
             }
         });
     }
-}
-
-#[cold]
-fn run_after() {
-    AFTER.with(RefCell::take).into_iter().for_each(|after| after());
 }
 
 /// Runs `after` when this thread is inside no device any more; it is inside one now.
@@ -105,10 +125,7 @@ pub(crate) fn after(after: After) {
 
 /// Whether this thread is inside the device that `guard` stands for.
 pub(crate) fn is_inside(guard: u64) -> bool {
-    CHAIN.with(|chain| {
-        let guards = chain.guards.get(..chain.depth.get()).unwrap_or(&[]);
-        guards.iter().any(|inside| inside.get() == guard)
-    })
+    CHAIN.with(|chain| chain.is_inside(guard))
 }
 
 /// A chain of its own begins, as long as any, until this is dropped. Devices that the thread is inside stay out of reach.
@@ -118,7 +135,7 @@ pub(crate) struct Fresh {
 }
 
 pub(crate) fn fresh() -> Fresh {
-    CHAIN.with(|chain| Fresh { base: chain.base.replace(chain.depth.get()), thread: PhantomData })
+    CHAIN.with(|chain| Fresh { base: chain.base.replace(chain.depth()), thread: PhantomData })
 }
 
 impl Drop for Fresh {
@@ -129,13 +146,13 @@ impl Drop for Fresh {
 
 /// Whether this thread is inside no device and holds no adapter's lock: destructors may run.
 pub fn is_idle() -> bool {
-    CHAIN.with(|chain| chain.depth.get() == 0 && chain.locks.get() == 0)
+    CHAIN.with(|chain| chain.busy.get() == 0)
 }
 
 /// Refuses dispatch while this thread holds the lock of an adapter.
 #[inline]
 pub(crate) fn check_unlocked() -> Result<(), BusFault> {
-    CHAIN.with(|chain| if chain.locks.get() == 0 { Ok(()) } else { Err(BusFault::ACCESS) })
+    CHAIN.with(|chain| if chain.busy.get() < LOCK { Ok(()) } else { Err(BusFault::ACCESS) })
 }
 
 /// This thread holds an adapter's lock until this is dropped.
@@ -145,14 +162,14 @@ pub(crate) struct LockMark {
 
 impl LockMark {
     pub(crate) fn new() -> Self {
-        CHAIN.with(|chain| chain.locks.set(chain.locks.get() + 1));
+        CHAIN.with(|chain| chain.busy.set(chain.busy.get() + LOCK));
         Self { thread: PhantomData }
     }
 }
 
 impl Drop for LockMark {
     fn drop(&mut self) {
-        CHAIN.with(|chain| chain.locks.set(chain.locks.get().saturating_sub(1)));
+        CHAIN.with(|chain| chain.busy.set(chain.busy.get() - LOCK));
     }
 }
 

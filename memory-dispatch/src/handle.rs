@@ -109,7 +109,7 @@ impl VcpuHandle {
     }
 
     /// Runs an access with what is found at `address`.
-    #[inline]
+    #[inline(always)]
     fn access<R>(
         &mut self,
         address: u64,

@@ -26,26 +26,29 @@ impl Hints {
     }
 
     /// The range that holds `address`, guessed or searched for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find<'v>(&mut self, view: &'v View, address: u64) -> Option<&'v FlatRange> {
         if let Some(range) = view.at(self.last, address) {
             return Some(range);
         }
-        let [first, second] = self.table.get_mut(set(address))?;
+        let [first, _] = self.table.get(set(address))?;
         if let Some(range) = view.at(*first, address) {
             self.last = *first;
             return Some(range);
         }
-        if let Some(range) = view.at(*second, address) {
-            std::mem::swap(first, second);
-            self.last = *first;
-            return Some(range);
+        self.find_further(view, address)
+    }
+
+    /// As [`Hints::find`], where the first guess of the set is wrong.
+    #[inline(never)]
+    fn find_further<'v>(&mut self, view: &'v View, address: u64) -> Option<&'v FlatRange> {
+        let [first, second] = self.table.get_mut(set(address))?;
+        std::mem::swap(first, second);
+        if view.at(*first, address).is_none() {
+            *first = view.position(address)?;
         }
-        let position = view.position(address)?;
-        *second = *first;
-        *first = position;
-        self.last = position;
-        view.get(position)
+        self.last = *first;
+        view.get(*first)
     }
 }
 

@@ -5,6 +5,7 @@ use memory_core::{Backing, HostPage, PAGE_SIZE, RamBlock, Target, Width};
 use memory_flatview::{FlatRange, Part, RangeFlags, View};
 
 /// A range that was found at an address.
+#[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
     pub(crate) range: &'a FlatRange,
     address: u64,

@@ -1,0 +1,79 @@
+//! What nearly every access is: one of RAM, or one call of a callback that nothing stands in the way of.
+//!
+//! All of it goes into the code of the caller, and decides nothing that the general way would decide otherwise. What is
+//! not plain gets `None` and has changed nothing.
+
+use super::found::Found;
+use crate::chain;
+use memory_core::{Backing, BusFault, ByteOrder, TxAttrs, TxFlags, Width};
+
+/// The value of host memory, which is little-endian there, in the order of a space, and back.
+#[inline(always)]
+pub(super) fn ordered(order: ByteOrder, width: Width, value: u64) -> u64 {
+    match order {
+        ByteOrder::Little => value,
+        ByteOrder::Big => width.swap_bytes(value),
+    }
+}
+
+/// Whether the initiator may reach devices, and is no debugger.
+#[inline(always)]
+fn runs_devices(attrs: TxAttrs) -> bool {
+    !attrs.flags.intersects(TxFlags::MEMORY_ONLY.union(TxFlags::DEBUG))
+}
+
+#[inline(always)]
+pub(super) fn load(
+    found: &Found<'_>,
+    width: Width,
+    attrs: TxAttrs,
+    order: ByteOrder,
+) -> Option<Result<u64, BusFault>> {
+    let part = found.range.read()?;
+    let (target, offset) = (part.target(), found.offset(part));
+    match target.backing() {
+        Backing::Mmio(mmio)
+            if mmio.direct.takes(offset, width) && found.is_undisturbed() && runs_devices(attrs) =>
+        {
+            let read = || {
+                let _link = chain::enter(target.guard(), mmio.direct.reentry())?;
+                mmio.device.read(offset, width, attrs)
+            };
+            Some(read().map(|value| mmio.direct.reordered(width, value, order)))
+        }
+        Backing::Ram(block) if found.holds(width) => {
+            block.load(offset, width).map(|value| Ok(ordered(order, width, value)))
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+pub(super) fn store(
+    found: &Found<'_>,
+    width: Width,
+    value: u64,
+    attrs: TxAttrs,
+    order: ByteOrder,
+) -> Option<Result<(), BusFault>> {
+    let part = found.range.write().filter(|_| !found.is_read_only())?;
+    let (target, offset) = (part.target(), found.offset(part));
+    match target.backing() {
+        Backing::Mmio(mmio)
+            if mmio.direct.takes(offset, width)
+                && found.is_undisturbed()
+                && found.range.intercepts().is_none()
+                && runs_devices(attrs) =>
+        {
+            let write = || {
+                let _link = chain::enter(target.guard(), mmio.direct.reentry())?;
+                mmio.device.write(offset, width, mmio.direct.reordered(width, value, order), attrs)
+            };
+            Some(write())
+        }
+        Backing::Ram(block) if found.holds(width) => {
+            block.store(offset, width, ordered(order, width, value)).then_some(Ok(()))
+        }
+        _ => None,
+    }
+}
