@@ -12,13 +12,13 @@ const FEWEST: usize = 16;
 /// At most [`MOST`] ranges, with their first addresses apart, so that a search touches few cache lines.
 pub(crate) struct Chunk {
     starts: Box<[u64]>,
-    ranges: Box<[FlatRange]>,
+    ranges: Vec<FlatRange>,
 }
 
 impl Chunk {
     fn new(ranges: Vec<FlatRange>) -> Arc<Self> {
         let starts = ranges.iter().map(|range| range.range().start()).collect();
-        Arc::new(Self { starts, ranges: ranges.into() })
+        Arc::new(Self { starts, ranges })
     }
 
     pub(crate) fn first(&self) -> u64 {
@@ -87,35 +87,29 @@ pub(crate) fn replace(old: &[Arc<Chunk>], windows: Vec<(AddrRange, Vec<FlatRange
     let mut chunks: Vec<Arc<Chunk>> = Vec::with_capacity(old.len() + windows.len());
     let mut loose: Vec<FlatRange> = Vec::new();
     let mut windows = windows.into_iter().peekable();
-    // the window that was met last: ranges that begin in it are gone
-    let mut gone: Option<AddrRange> = None;
-    let is_gone = |gone: Option<AddrRange>, address| gone.is_some_and(|gone| address <= gone.last());
+    // the last address of the window that was met last: ranges that begin up to there are gone
+    let mut gone: Option<u64> = None;
     for (index, chunk) in old.iter().enumerate() {
         // what follows a chunk before the next one begins is put into it
         let next = old.get(index + 1).map(|next| next.first());
         let is_before_next = |window: &AddrRange| next.is_none_or(|next| window.start() < next);
         let is_hit = windows.peek().is_some_and(|(window, _)| is_before_next(window));
-        let is_whole = !is_hit && !is_gone(gone, chunk.first());
+        let is_whole = !is_hit && gone.is_none_or(|gone| gone < chunk.first());
         if is_whole && (loose.is_empty() || loose.len() >= FEWEST) {
             cut(&mut loose, &mut chunks);
             chunks.push(Arc::clone(chunk));
             continue;
         }
         loose.reserve_exact(chunk.ranges.len() + 1);
-        for range in &chunk.ranges {
-            let start = range.range().start();
-            while let Some((window, new)) = windows.next_if(|(window, _)| window.start() <= start) {
-                loose.extend(new);
-                gone = Some(window);
-            }
-            if !is_gone(gone, start) {
-                loose.push(range.clone());
-            }
-        }
+        let mut from = gone.map_or(0, |gone| chunk.starts.partition_point(|start| *start <= gone));
         while let Some((window, new)) = windows.next_if(|(window, _)| is_before_next(window)) {
+            let to = chunk.starts.partition_point(|start| *start < window.start());
+            loose.extend_from_slice(chunk.ranges.get(from..to).unwrap_or(&[]));
             loose.extend(new);
-            gone = Some(window);
+            from = chunk.starts.partition_point(|start| *start <= window.last());
+            gone = Some(window.last());
         }
+        loose.extend_from_slice(chunk.ranges.get(from..).unwrap_or(&[]));
     }
     loose.extend(windows.flat_map(|(_, new)| new));
     join_last(&mut loose, &mut chunks);

@@ -95,10 +95,12 @@ enum Step {
 
 /// The leaves that have a byte in `window`, the one that is seen first.
 fn collect(tree: &Tree, root: RegionId, window: AddrRange) -> Vec<Leaf> {
-    let mut leaves = Vec::new();
+    // most windows are small
+    let mut leaves = Vec::with_capacity(8);
     let first = Visit { region: root, base: 0, clip: window, inherited: Flags::empty(), shows: Shows::Both };
     // a stack of our own: a deep tree must not overflow the thread's
-    let mut steps = vec![Step::Visit(first)];
+    let mut steps = Vec::with_capacity(8);
+    steps.push(Step::Visit(first));
     while let Some(step) = steps.pop() {
         match step {
             Step::Answer(leaf) => leaves.push(leaf),
@@ -160,6 +162,11 @@ type Seen<'a> = Vec<(AddrRange, &'a Leaf)>;
 
 /// For each stretch of addresses the first of the leaves of one kind of access that cover it.
 fn sweep(leaves: &[Leaf], wanted: impl Fn(&Leaf) -> bool) -> Seen<'_> {
+    if let [leaf] = leaves
+        && wanted(leaf)
+    {
+        return vec![(leaf.range, leaf)];
+    }
     let mut by_start: Vec<(usize, &Leaf)> =
         leaves.iter().enumerate().filter(|(_, leaf)| wanted(leaf)).collect();
     by_start.sort_by_key(|(rank, leaf)| (leaf.range.start(), *rank));
