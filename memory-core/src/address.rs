@@ -127,7 +127,8 @@ impl AddrRange {
     /// Whether `address` lies inside.
     #[inline]
     pub const fn contains(self, address: u64) -> bool {
-        self.start <= address && address <= self.last
+        // one comparison and not two: whether an address is above the start may be anybody's guess
+        address.wrapping_sub(self.start) <= self.last - self.start
     }
 
     /// Whether all of `other` lies inside.

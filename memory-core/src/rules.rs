@@ -332,6 +332,9 @@ pub struct DirectRules {
 }
 
 impl DirectRules {
+    /// No access is one call as it stands.
+    pub const NONE: Self = Self { widths: 0, endian: Endian::Little, reentry: false };
+
     /// Whether the access is one call as it stands. If not, the rules may accept it all the same.
     #[inline]
     pub const fn takes(self, offset: u64, width: Width) -> bool {

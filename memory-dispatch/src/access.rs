@@ -60,8 +60,12 @@ impl<'a> Access<'a> {
     #[inline(always)]
     pub(crate) fn load(self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
         let order = self.space.config().order;
-        let plain = found.as_ref().and_then(|found| plain::load(found, width, self.attrs, order));
-        plain.unwrap_or_else(|| self.load_any(found, address, width))
+        if let Some(found) = &found
+            && let Some(done) = plain::load(found, width, self.attrs, order)
+        {
+            return done;
+        }
+        self.load_any(found, address, width)
     }
 
     /// As [`Access::load`], whatever is there.
@@ -116,8 +120,12 @@ impl<'a> Access<'a> {
         value: u64,
     ) -> Result<(), BusFault> {
         let order = self.space.config().order;
-        let plain = found.as_ref().and_then(|found| plain::store(found, width, value, self.attrs, order));
-        plain.unwrap_or_else(|| self.store_any(found, address, width, value))
+        if let Some(found) = &found
+            && let Some(done) = plain::store(found, width, value, self.attrs, order)
+        {
+            return done;
+        }
+        self.store_any(found, address, width, value)
     }
 
     /// As [`Access::store`], whatever is there.

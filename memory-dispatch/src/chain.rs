@@ -56,14 +56,30 @@ pub struct ChainLink {
 /// [`MAX_CHAIN`] devices long, or if this thread holds the lock of a [`Locked`](crate::Locked) device.
 #[inline]
 pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
+    // in small steps, each of which goes into the code of the caller
+    if CHAIN.with(|chain| chain.busy.get()) != 0 {
+        return enter_further(guard, reentry);
+    }
+    // a guest's access, and not a device's: nobody is there to be met again
     CHAIN.with(|chain| {
-        if chain.busy.get() != 0 {
-            return chain.enter_further(guard, reentry);
-        }
-        // a guest's access, and not a device's: nobody is there to be met again
         let [first, ..] = &chain.guards;
         first.set(guard);
         chain.busy.set(1);
+    });
+    Ok(ChainLink { thread: PhantomData })
+}
+
+/// Enters a device from inside another one, or with a lock held.
+#[cold]
+fn enter_further(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
+    CHAIN.with(|chain| {
+        let depth = chain.depth();
+        let is_full = depth.saturating_sub(chain.base.get()) >= MAX_CHAIN;
+        if chain.busy.get() >= LOCK || is_full || (!reentry && chain.is_inside(guard)) {
+            return Err(BusFault::ACCESS);
+        }
+        chain.guards.get(depth).ok_or(BusFault::ACCESS)?.set(guard);
+        chain.busy.set(chain.busy.get() + 1);
         Ok(ChainLink { thread: PhantomData })
     })
 }
@@ -81,39 +97,26 @@ impl Chain {
     fn is_inside(&self, guard: u64) -> bool {
         self.inside().iter().any(|inside| inside.get() == guard)
     }
-
-    /// Enters a device from inside another one, or with a lock held.
-    #[cold]
-    fn enter_further(&self, guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
-        let depth = self.depth();
-        let is_full = depth.saturating_sub(self.base.get()) >= MAX_CHAIN;
-        if self.busy.get() >= LOCK || is_full || (!reentry && self.is_inside(guard)) {
-            return Err(BusFault::ACCESS);
-        }
-        self.guards.get(depth).ok_or(BusFault::ACCESS)?.set(guard);
-        self.busy.set(self.busy.get() + 1);
-        Ok(ChainLink { thread: PhantomData })
-    }
-
-    /// Nothing, if the thread is inside a device still.
-    #[cold]
-    fn run_after(&self) {
-        if self.depth() == 0 {
-            self.after.set(false);
-            AFTER.with(RefCell::take).into_iter().for_each(|after| after());
-        }
-    }
 }
 
 impl Drop for ChainLink {
     #[inline]
     fn drop(&mut self) {
-        CHAIN.with(|chain| {
+        let waits = CHAIN.with(|chain| {
             chain.busy.set(chain.busy.get() - 1);
-            if chain.after.get() {
-                chain.run_after();
-            }
+            chain.after.get()
         });
+        if waits {
+            run_after();
+        }
+    }
+}
+
+/// Nothing, if the thread is inside a device still.
+#[cold]
+fn run_after() {
+    if CHAIN.with(|chain| chain.depth() == 0 && chain.after.replace(false)) {
+        AFTER.with(RefCell::take).into_iter().for_each(|after| after());
     }
 }
 

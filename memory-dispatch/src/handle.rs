@@ -108,14 +108,9 @@ impl VcpuHandle {
         }
     }
 
-    /// Runs an access with what is found at `address`.
+    /// Begins an access, with what is found at `address`.
     #[inline(always)]
-    fn access<R>(
-        &mut self,
-        address: u64,
-        attrs: TxAttrs,
-        run: impl FnOnce(&Access<'_>, Option<Found<'_>>) -> Result<R, BusFault>,
-    ) -> Result<R, BusFault> {
+    fn access(&mut self, address: u64, attrs: TxAttrs) -> Result<(Access<'_>, Option<Found<'_>>), BusFault> {
         chain::check_unlocked()?;
         let Self { space, cache, on, hints, shared } = self;
         let cache = match cache {
@@ -128,7 +123,7 @@ impl VcpuHandle {
             moved_on(space, shared, *on);
         }
         let found = hints.find(view, address).map(|range| Found::inside(range, address));
-        run(&Access::new(space, view, attrs), found)
+        Ok((Access::new(space, view, attrs), found))
     }
 
     /// As [`AddressSpace::load`].
@@ -137,7 +132,8 @@ impl VcpuHandle {
     /// The fault.
     #[inline]
     pub fn load(&mut self, address: u64, width: Width, attrs: TxAttrs) -> Result<u64, BusFault> {
-        self.access(address, attrs, |access, found| access.load(found, address, width))
+        let (access, found) = self.access(address, attrs)?;
+        access.load(found, address, width)
     }
 
     /// As [`AddressSpace::store`].
@@ -146,7 +142,8 @@ impl VcpuHandle {
     /// The fault.
     #[inline]
     pub fn store(&mut self, address: u64, width: Width, value: u64, attrs: TxAttrs) -> Result<(), BusFault> {
-        self.access(address, attrs, |access, found| access.store(found, address, width, value))
+        let (access, found) = self.access(address, attrs)?;
+        access.store(found, address, width, value)
     }
 
     /// As [`AddressSpace::read`].
@@ -154,11 +151,13 @@ impl VcpuHandle {
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn read(&mut self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Result<(), BusFault> {
-        let result = self.access(address, attrs, |access, _| Ok(access.read(address, bytes)));
-        result.unwrap_or_else(|fault| {
-            bytes.fill(0);
-            Err(fault)
-        })
+        match self.access(address, attrs) {
+            Ok((access, _)) => access.read(address, bytes),
+            Err(fault) => {
+                bytes.fill(0);
+                Err(fault)
+            }
+        }
     }
 
     /// As [`AddressSpace::write`].
@@ -166,7 +165,8 @@ impl VcpuHandle {
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn write(&mut self, address: u64, bytes: &[u8], attrs: TxAttrs) -> Result<(), BusFault> {
-        self.access(address, attrs, |access, _| access.write(address, bytes))
+        let (access, _) = self.access(address, attrs)?;
+        access.write(address, bytes)
     }
 
     /// As [`AddressSpace::load_as`].
@@ -212,13 +212,14 @@ impl VcpuHandle {
         new: u64,
         attrs: TxAttrs,
     ) -> Result<Result<u64, u64>, BusFault> {
-        self.access(address, attrs, |access, _| access.compare_exchange(address, width, current, new))
+        let (access, _) = self.access(address, attrs)?;
+        access.compare_exchange(address, width, current, new)
     }
 
     /// As [`AddressSpace::page`].
     pub fn page(&mut self, address: u64, write: bool) -> Option<HostPage> {
-        let page = |found: Option<Found<'_>>| page(found?, address, write);
-        self.access(address, TxAttrs::default(), |_, found| Ok(page(found))).ok().flatten()
+        let (_, found) = self.access(address, TxAttrs::default()).ok()?;
+        page(found?, address, write)
     }
 }
 

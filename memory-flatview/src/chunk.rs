@@ -9,20 +9,33 @@ pub(crate) const MOST: usize = 64;
 /// A chunk of fewer ranges is joined with its neighbour.
 const FEWEST: usize = 16;
 
-/// At most [`MOST`] ranges, with their first addresses apart, so that a search touches few cache lines.
+/// At most [`MOST`] ranges. Clones are the same chunk.
+///
+/// The ranges are one step from whoever has the chunk, since every access goes that way, and a commit that uses it again
+/// counts one reference more. Their first addresses are not kept apart for a search: that is what hints save.
+#[derive(Clone)]
 pub(crate) struct Chunk {
-    starts: Box<[u64]>,
-    ranges: Vec<FlatRange>,
+    ranges: Arc<[FlatRange]>,
 }
 
 impl Chunk {
-    fn new(ranges: Vec<FlatRange>) -> Arc<Self> {
-        let starts = ranges.iter().map(|range| range.range().start()).collect();
-        Arc::new(Self { starts, ranges })
+    fn new(ranges: Vec<FlatRange>) -> Self {
+        Self { ranges: ranges.into() }
+    }
+
+    /// Whether both are the same chunk.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.ranges, &other.ranges)
+    }
+
+    /// How many of the ranges start below or at `address`.
+    #[inline]
+    fn up_to(&self, address: u64) -> usize {
+        self.ranges.partition_point(|range| range.range().start() <= address)
     }
 
     pub(crate) fn first(&self) -> u64 {
-        self.starts.first().copied().unwrap_or(0)
+        self.ranges.first().map_or(0, |range| range.range().start())
     }
 
     #[inline]
@@ -33,20 +46,20 @@ impl Chunk {
     /// The index of the last range that starts at or below `address`; there must be one.
     #[inline]
     pub(crate) fn search(&self, address: u64) -> usize {
-        self.starts.partition_point(|start| *start <= address).saturating_sub(1)
+        self.up_to(address).saturating_sub(1)
     }
 
     /// Whether `ranges` begins with just what this chunk holds.
     fn leads(&self, ranges: &[FlatRange]) -> bool {
         ranges
             .get(..self.ranges.len())
-            .is_some_and(|lead| lead.iter().zip(&self.ranges).all(|(a, b)| a.is_same(b)))
+            .is_some_and(|lead| lead.iter().zip(&*self.ranges).all(|(a, b)| a.is_same(b)))
     }
 }
 
 /// Cuts sorted ranges into chunks; those of `old` that hold just what they would hold are used again.
-pub(crate) fn assemble(ranges: Vec<FlatRange>, old: &[Arc<Chunk>]) -> Vec<Arc<Chunk>> {
-    let mut chunks: Vec<Arc<Chunk>> = Vec::new();
+pub(crate) fn assemble(ranges: Vec<FlatRange>, old: &[Chunk]) -> Vec<Chunk> {
+    let mut chunks: Vec<Chunk> = Vec::new();
     // ranges of no chunk yet
     let mut loose: Vec<FlatRange> = Vec::new();
     let mut old = old.iter().peekable();
@@ -54,11 +67,11 @@ pub(crate) fn assemble(ranges: Vec<FlatRange>, old: &[Arc<Chunk>]) -> Vec<Arc<Ch
     while let Some(next) = rest.as_slice().first() {
         let start = next.range().start();
         while old.next_if(|chunk| chunk.first() < start).is_some() {}
-        let shared = old.peek().filter(|chunk| chunk.leads(rest.as_slice()));
+        let shared = old.peek().copied().filter(|chunk| chunk.leads(rest.as_slice()));
         match shared {
             Some(chunk) if loose.is_empty() || loose.len() >= FEWEST => {
                 cut(&mut loose, &mut chunks);
-                chunks.push(Arc::clone(chunk));
+                chunks.push(chunk.clone());
                 let taken = chunk.ranges.len();
                 rest.by_ref().take(taken).for_each(drop);
             }
@@ -72,7 +85,7 @@ pub(crate) fn assemble(ranges: Vec<FlatRange>, old: &[Arc<Chunk>]) -> Vec<Arc<Ch
 }
 
 /// Too few loose ranges for a chunk of their own take the last chunk in.
-fn join_last(loose: &mut Vec<FlatRange>, chunks: &mut Vec<Arc<Chunk>>) {
+fn join_last(loose: &mut Vec<FlatRange>, chunks: &mut Vec<Chunk>) {
     if let Some(last) = chunks.last().filter(|_| !loose.is_empty() && loose.len() < FEWEST) {
         let mut joined = last.ranges.to_vec();
         chunks.pop();
@@ -83,8 +96,8 @@ fn join_last(loose: &mut Vec<FlatRange>, chunks: &mut Vec<Arc<Chunk>>) {
 
 /// Chunks of what `old` holds but for some windows, which are ascending, disjoint and cut no range; each comes with the ranges
 /// inside it. Chunks that no window touches are used again.
-pub(crate) fn replace(old: &[Arc<Chunk>], windows: Vec<(AddrRange, Vec<FlatRange>)>) -> Vec<Arc<Chunk>> {
-    let mut chunks: Vec<Arc<Chunk>> = Vec::with_capacity(old.len() + windows.len());
+pub(crate) fn replace(old: &[Chunk], windows: Vec<(AddrRange, Vec<FlatRange>)>) -> Vec<Chunk> {
+    let mut chunks: Vec<Chunk> = Vec::with_capacity(old.len() + windows.len());
     let mut loose: Vec<FlatRange> = Vec::new();
     let mut windows = windows.into_iter().peekable();
     // the last address of the window that was met last: ranges that begin up to there are gone
@@ -97,16 +110,16 @@ pub(crate) fn replace(old: &[Arc<Chunk>], windows: Vec<(AddrRange, Vec<FlatRange
         let is_whole = !is_hit && gone.is_none_or(|gone| gone < chunk.first());
         if is_whole && (loose.is_empty() || loose.len() >= FEWEST) {
             cut(&mut loose, &mut chunks);
-            chunks.push(Arc::clone(chunk));
+            chunks.push(chunk.clone());
             continue;
         }
         loose.reserve_exact(chunk.ranges.len() + 1);
-        let mut from = gone.map_or(0, |gone| chunk.starts.partition_point(|start| *start <= gone));
+        let mut from = gone.map_or(0, |gone| chunk.up_to(gone));
         while let Some((window, new)) = windows.next_if(|(window, _)| is_before_next(window)) {
-            let to = chunk.starts.partition_point(|start| *start < window.start());
+            let to = chunk.ranges.partition_point(|range| range.range().start() < window.start());
             loose.extend_from_slice(chunk.ranges.get(from..to).unwrap_or(&[]));
             loose.extend(new);
-            from = chunk.starts.partition_point(|start| *start <= window.last());
+            from = chunk.up_to(window.last());
             gone = Some(window.last());
         }
         loose.extend_from_slice(chunk.ranges.get(from..).unwrap_or(&[]));
@@ -118,7 +131,7 @@ pub(crate) fn replace(old: &[Arc<Chunk>], windows: Vec<(AddrRange, Vec<FlatRange
 }
 
 /// Makes the loose ranges chunks of about equal length.
-fn cut(loose: &mut Vec<FlatRange>, chunks: &mut Vec<Arc<Chunk>>) {
+fn cut(loose: &mut Vec<FlatRange>, chunks: &mut Vec<Chunk>) {
     let pieces = loose.len().div_ceil(MOST);
     let mut ranges = std::mem::take(loose);
     if pieces == 1 {

@@ -2,7 +2,7 @@
 
 use crate::sync::Arc;
 use bitflags::bitflags;
-use memory_core::{AddrRange, DirtyClients, Flags, Intercepts, IoEvent, Target};
+use memory_core::{AddrRange, Backing, DirectRules, DirtyClients, Flags, Intercepts, IoEvent, Mmio, Target};
 use std::fmt;
 
 bitflags! {
@@ -63,19 +63,33 @@ impl Part {
 }
 
 /// One range of a flat view: who answers reads of it, who answers writes (usually the same), and how.
+// one cache line, with all that an access to registers looks at but the guard of the target
 #[derive(Clone)]
+#[repr(align(64))]
 pub struct FlatRange {
     range: AddrRange,
-    read: Option<Part>,
-    /// Who answers writes, if that is another one: rare, and so kept apart.
-    overlay: Option<Arc<Option<Part>>>,
+    /// Who answers reads, and writes unless `rare` says who.
+    part: Option<Part>,
+    /// The callbacks of the part, if it is nothing but registers.
+    device: Option<Arc<dyn Mmio>>,
+    rare: Option<Arc<Rare>>,
+    direct: DirectRules,
     flags: RangeFlags,
     log: DirtyClients,
+}
+
+const _: () = assert!(size_of::<FlatRange>() == 64);
+
+/// What few ranges have.
+#[derive(Clone)]
+struct Rare {
+    /// Who answers writes.
+    write: Option<Part>,
     /// Of the write target's region.
     intercepts: Option<Arc<Intercepts>>,
 }
 
-fn both(a: &Option<Part>, b: &Option<Part>, compare: impl FnOnce(&Part, &Part) -> bool) -> bool {
+fn both(a: Option<&Part>, b: Option<&Part>, compare: impl FnOnce(&Part, &Part) -> bool) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => compare(a, b),
         (None, None) => true,
@@ -85,13 +99,24 @@ fn both(a: &Option<Part>, b: &Option<Part>, compare: impl FnOnce(&Part, &Part) -
 
 impl FlatRange {
     pub(crate) fn new(range: AddrRange, read: Option<Part>, write: Option<Part>, flags: RangeFlags) -> Self {
-        let overlay = (!both(&read, &write, Part::is)).then(|| Arc::new(write));
-        Self { range, read, overlay, flags, log: DirtyClients::empty(), intercepts: None }
+        let registers = match read.as_ref().map(|part| part.target.backing()) {
+            Some(Backing::Mmio(mmio)) => Some(mmio),
+            _ => None,
+        };
+        let device = registers.map(|mmio| mmio.device.clone());
+        let direct = registers.map_or(DirectRules::NONE, |mmio| mmio.direct);
+        let is_overlaid = !both(read.as_ref(), write.as_ref(), Part::is);
+        let rare = is_overlaid.then(|| Arc::new(Rare { write, intercepts: None }));
+        Self { range, part: read, device, rare, direct, flags, log: DirtyClients::empty() }
     }
 
     /// The same, tracked as its write target's region has it.
     pub(crate) fn tracked(self, log: DirtyClients, intercepts: Option<Arc<Intercepts>>) -> Self {
-        Self { log, intercepts, ..self }
+        if intercepts.is_none() && self.intercepts().is_none() {
+            return Self { log, ..self };
+        }
+        let rare = Rare { write: self.write().cloned(), intercepts };
+        Self { log, rare: Some(Arc::new(rare)), ..self }
     }
 
     /// The addresses.
@@ -103,23 +128,34 @@ impl FlatRange {
     /// Who answers reads.
     #[inline]
     pub fn read(&self) -> Option<&Part> {
-        self.read.as_ref()
+        self.part.as_ref()
     }
 
     /// Who answers writes.
     #[inline]
     pub fn write(&self) -> Option<&Part> {
-        self.writes().as_ref()
+        match &self.rare {
+            None => self.part.as_ref(),
+            Some(rare) => rare.write.as_ref(),
+        }
     }
 
+    /// The callbacks that reads run, if the read target is registers, with the rules of accesses that are one call as they
+    /// stand.
     #[inline]
-    fn writes(&self) -> &Option<Part> {
-        self.overlay.as_deref().unwrap_or(&self.read)
+    pub fn device(&self) -> (Option<&Arc<dyn Mmio>>, DirectRules) {
+        (self.device.as_ref(), self.direct)
+    }
+
+    /// Whether writes have the same target as reads, and nothing intercepts them.
+    #[inline]
+    pub fn is_simple(&self) -> bool {
+        self.rare.is_none()
     }
 
     /// Whether reads and writes have different targets.
     pub fn is_overlaid(&self) -> bool {
-        self.overlay.is_some()
+        self.rare.is_some() && !both(self.read(), self.write(), Part::is)
     }
 
     /// The attributes. Read-only is that of the write target, ROMD that of the read target.
@@ -136,7 +172,7 @@ impl FlatRange {
     /// Writes to the region of the write target that do not run its callback at once, in bytes from its start.
     #[inline]
     pub fn intercepts(&self) -> Option<&Arc<Intercepts>> {
-        self.intercepts.as_ref()
+        self.rare.as_ref()?.intercepts.as_ref()
     }
 
     /// The events that writes to the range may hit, with their addresses: those whose first byte is seen. Writes to what is
@@ -172,7 +208,7 @@ impl FlatRange {
     /// What of the write target's region is seen and does not run its callback at once.
     fn seen(&self) -> Option<(&Intercepts, AddrRange)> {
         let refused = self.flags.contains(RangeFlags::READ_ONLY);
-        let intercepts = self.intercepts.as_deref().filter(|_| !refused)?;
+        let intercepts = self.intercepts().map(|intercepts| &**intercepts).filter(|_| !refused)?;
         Some((intercepts, self.write_offsets()?))
     }
 
@@ -184,7 +220,7 @@ impl FlatRange {
 
     /// Whether both are the same in all, how they are tracked included.
     pub fn is_same(&self, other: &Self) -> bool {
-        let intercepts = match (&self.intercepts, &other.intercepts) {
+        let intercepts = match (self.intercepts(), other.intercepts()) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
             _ => false,
@@ -197,8 +233,8 @@ impl FlatRange {
     pub fn shows_same(&self, other: &Self) -> bool {
         self.range == other.range
             && self.flags - RangeFlags::FLUSH_COALESCED == other.flags - RangeFlags::FLUSH_COALESCED
-            && both(&self.read, &other.read, Part::is)
-            && both(self.writes(), other.writes(), Part::is)
+            && both(self.read(), other.read(), Part::is)
+            && both(self.write(), other.write(), Part::is)
     }
 
     /// Takes `next` in, if it goes on where this range ends: same targets, contiguous offsets, equal attributes, and
@@ -209,8 +245,8 @@ impl FlatRange {
         let merges = self.range.last().checked_add(1) == Some(next.range.start())
             && self.flags == next.flags
             && !self.flags.contains(RangeFlags::UNMERGEABLE)
-            && both(&self.read, &next.read, goes_on)
-            && both(self.writes(), next.writes(), goes_on);
+            && both(self.read(), next.read(), goes_on)
+            && both(self.write(), next.write(), goes_on);
         if merges {
             self.range = self.range.hull(next.range);
         }
@@ -220,13 +256,13 @@ impl FlatRange {
 
 impl fmt::Debug for FlatRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |part: &Option<Part>| match part {
+        let name = |part: Option<&Part>| match part {
             Some(part) => format!("{}@{:#x}", part.target.name(), part.offset),
             None => "-".to_owned(),
         };
-        write!(f, "{:?} {}", self.range, name(&self.read))?;
+        write!(f, "{:?} {}", self.range, name(self.read()))?;
         if self.is_overlaid() {
-            write!(f, " writes {}", name(self.writes()))?;
+            write!(f, " writes {}", name(self.write()))?;
         }
         write!(f, " {:?}", self.flags)
     }

@@ -2,7 +2,6 @@
 
 use crate::chunk::{Chunk, MOST, assemble, replace};
 use crate::range::FlatRange;
-use crate::sync::Arc;
 use memory_core::{AddrRange, RegionId};
 use std::fmt;
 
@@ -45,7 +44,7 @@ pub struct View {
     root: Option<RegionId>,
     /// The first address of each chunk.
     firsts: Box<[u64]>,
-    chunks: Box<[Arc<Chunk>]>,
+    chunks: Box<[Chunk]>,
     len: usize,
 }
 
@@ -125,14 +124,14 @@ impl View {
     }
 
     pub(crate) fn chunk(&self, index: usize) -> Option<&Chunk> {
-        self.chunks.get(index).map(|chunk| &**chunk)
+        self.chunks.get(index)
     }
 
     /// How many chunks this view and `other` share.
     pub fn shared_chunks(&self, other: &Self) -> usize {
-        let is_shared = |chunk: &&Arc<Chunk>| {
+        let is_shared = |chunk: &&Chunk| {
             let at = other.firsts.binary_search(&chunk.first());
-            at.ok().and_then(|at| other.chunks.get(at)).is_some_and(|theirs| Arc::ptr_eq(chunk, theirs))
+            at.ok().and_then(|at| other.chunks.get(at)).is_some_and(|theirs| chunk.is(theirs))
         };
         self.chunks.iter().filter(is_shared).count()
     }

@@ -30,17 +30,18 @@ pub(super) fn load(
     order: ByteOrder,
 ) -> Option<Result<u64, BusFault>> {
     let part = found.range.read()?;
-    let (target, offset) = (part.target(), found.offset(part));
-    match target.backing() {
-        Backing::Mmio(mmio)
-            if mmio.direct.takes(offset, width) && found.is_undisturbed() && runs_devices(attrs) =>
-        {
-            let read = || {
-                let _link = chain::enter(target.guard(), mmio.direct.reentry())?;
-                mmio.device.read(offset, width, attrs)
-            };
-            Some(read().map(|value| mmio.direct.reordered(width, value, order)))
+    let offset = found.offset(part);
+    if let (Some(device), direct) = found.range.device() {
+        if !direct.takes(offset, width) || !found.is_undisturbed() || !runs_devices(attrs) {
+            return None;
         }
+        let result = match chain::enter(part.target().guard(), direct.reentry()) {
+            Ok(_link) => device.read(offset, width, attrs),
+            Err(fault) => Err(fault),
+        };
+        return Some(result.map(|value| direct.reordered(width, value, order)));
+    }
+    match part.target().backing() {
         Backing::Ram(block) if found.holds(width) => {
             block.load(offset, width).map(|value| Ok(ordered(order, width, value)))
         }
@@ -56,21 +57,22 @@ pub(super) fn store(
     attrs: TxAttrs,
     order: ByteOrder,
 ) -> Option<Result<(), BusFault>> {
-    let part = found.range.write().filter(|_| !found.is_read_only())?;
-    let (target, offset) = (part.target(), found.offset(part));
-    match target.backing() {
-        Backing::Mmio(mmio)
-            if mmio.direct.takes(offset, width)
-                && found.is_undisturbed()
-                && found.range.intercepts().is_none()
-                && runs_devices(attrs) =>
-        {
-            let write = || {
-                let _link = chain::enter(target.guard(), mmio.direct.reentry())?;
-                mmio.device.write(offset, width, mmio.direct.reordered(width, value, order), attrs)
-            };
-            Some(write())
+    if !found.range.is_simple() || found.is_read_only() {
+        return None;
+    }
+    // who answers reads answers writes
+    let part = found.range.read()?;
+    let offset = found.offset(part);
+    if let (Some(device), direct) = found.range.device() {
+        if !direct.takes(offset, width) || !found.is_undisturbed() || !runs_devices(attrs) {
+            return None;
         }
+        return Some(match chain::enter(part.target().guard(), direct.reentry()) {
+            Ok(_link) => device.write(offset, width, direct.reordered(width, value, order), attrs),
+            Err(fault) => Err(fault),
+        });
+    }
+    match part.target().backing() {
         Backing::Ram(block) if found.holds(width) => {
             block.store(offset, width, ordered(order, width, value)).then_some(Ok(()))
         }
