@@ -2,10 +2,11 @@
 
 use crate::listener::Change;
 use crate::space::AddressSpace;
+use crate::spaces::Affected;
 use crate::sync::{Arc, ViewArc};
 use crate::system::SystemInner;
 use memory_core::{AddrRange, RegionId, Tree};
-use memory_flatview::{FlatRange, Spread, View, render, resolve_root};
+use memory_flatview::{FlatRange, Spread, View, render};
 use std::collections::BTreeMap;
 
 /// An address space, the view that it shows, and the one that it is about to show.
@@ -23,18 +24,15 @@ impl Fresh {
 
 impl SystemInner {
     /// The views that are to replace others in some of `spaces`.
-    pub(crate) fn render_changed(
-        &self,
-        tree: &Tree,
-        spread: &Spread,
-        spaces: &[Arc<AddressSpace>],
-    ) -> Vec<Fresh> {
+    pub(crate) fn render_changed(&self, tree: &Tree, spread: &Spread, spaces: &[Affected]) -> Vec<Fresh> {
         let mut rendered: BTreeMap<RegionId, ViewArc<View>> = BTreeMap::new();
-        let mut fresh = Vec::new();
-        for space in spaces {
-            let new = match resolve_root(tree, space.root().id()) {
+        let mut fresh = Vec::with_capacity(spaces.len());
+        for (space, root) in spaces {
+            let new = match root {
                 None => self.empty_view(),
-                Some(root) => rendered.entry(root).or_insert_with(|| self.render(tree, root, spread)).clone(),
+                Some(root) => {
+                    rendered.entry(*root).or_insert_with(|| self.render(tree, *root, spread)).clone()
+                }
             };
             let old = space.published().load_full();
             if !ViewArc::ptr_eq(&new, &old) {

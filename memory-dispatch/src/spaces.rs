@@ -1,9 +1,10 @@
 //! The address spaces of a machine, and the views that they have published.
 
+use crate::rerender::Fresh;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, ViewArc, Weak};
-use memory_core::RegionId;
-use memory_flatview::{Spread, View};
+use memory_core::{Damage, RegionId, Tree};
+use memory_flatview::{Spread, View, look_through, resolve_root};
 use std::collections::BTreeMap;
 
 struct Listed {
@@ -11,8 +12,33 @@ struct Listed {
     /// Whether a commit has looked at the space. One that was made in a transaction which was taken back has to be looked at
     /// by the next one.
     rendered: bool,
+    /// What the root comes down to, if a commit has looked; `None` if nothing is shown.
+    shown: Option<RegionId>,
+    /// The regions that are looked through on the way there.
+    through: Vec<RegionId>,
     space: Weak<AddressSpace>,
 }
+
+impl Listed {
+    /// What the root comes down to now. `still` remembers a region that what was found before comes down to itself.
+    fn resolve(&mut self, tree: &Tree, damage: &Damage, still: &mut Option<RegionId>) -> Option<RegionId> {
+        let is_known = self.rendered && !self.through.iter().any(|region| damage.touched().contains(region));
+        if is_known && let Some(shown) = self.shown {
+            if *still != Some(shown) && resolve_root(tree, shown) == self.shown {
+                *still = self.shown;
+            }
+            if *still == self.shown {
+                return self.shown;
+            }
+        }
+        self.through.clear();
+        self.shown = look_through(tree, self.root, |region| self.through.push(region));
+        self.shown
+    }
+}
+
+/// A space and the region that it comes down to.
+pub(crate) type Affected = (Arc<AddressSpace>, Option<RegionId>);
 
 /// The address spaces, in the order of their making.
 #[derive(Default)]
@@ -27,8 +53,8 @@ impl Spaces {
     }
 
     pub(crate) fn insert(&self, space: &Arc<AddressSpace>) {
-        let listed = Listed { root: space.root().id(), rendered: false, space: Arc::downgrade(space) };
-        self.lock().push(listed);
+        let (root, through, space) = (space.root().id(), Vec::new(), Arc::downgrade(space));
+        self.lock().push(Listed { root, rendered: false, shown: None, through, space });
     }
 
     /// Those that are alive.
@@ -36,20 +62,21 @@ impl Spaces {
         self.lock().iter().filter_map(|listed| listed.space.upgrade()).collect()
     }
 
-    /// Those that a change may be seen in, and those that no commit has looked at yet.
-    pub(crate) fn affected(&self, spread: &Spread) -> Vec<Arc<AddressSpace>> {
-        let list = self.lock();
-        let affected = list.iter().filter(|listed| !listed.rendered || spread.shows(listed.root));
-        affected.filter_map(|listed| listed.space.upgrade()).collect()
+    /// Those that a change may be seen in, and those that no commit has looked at yet. [`Spaces::note`] has to follow.
+    pub(crate) fn affected(&self, tree: &Tree, damage: &Damage, spread: &Spread) -> Vec<Affected> {
+        let mut still = None;
+        let mut list = self.lock();
+        let affected = list.iter_mut().filter(|listed| !listed.rendered || spread.shows(listed.root));
+        let resolved = affected.filter_map(|listed| {
+            let space = listed.space.upgrade()?;
+            Some((space, listed.resolve(tree, damage, &mut still)))
+        });
+        resolved.collect()
     }
 
-    /// A commit has looked at all that were to be looked at.
-    pub(crate) fn note_rendered(&self) {
-        self.lock()
-            .iter_mut()
-            .rev()
-            .take_while(|listed| !listed.rendered)
-            .for_each(|listed| listed.rendered = true);
+    /// A commit has looked at all that were to be looked at. If it was taken back the next one looks at all of them again.
+    pub(crate) fn note(&self, committed: bool) {
+        self.lock().iter_mut().for_each(|listed| listed.rendered = committed);
     }
 
     pub(crate) fn forget(&self, space: *const AddressSpace) {
@@ -88,32 +115,42 @@ impl Publications {
         self.lock().of_root.get(&root).cloned()
     }
 
-    /// One more space shows `view`.
-    pub(crate) fn begin(&self, view: &ViewArc<View>) {
-        let Some(root) = view.root() else { return };
+    /// The new views are shown.
+    pub(crate) fn begin(&self, fresh: &[Fresh]) {
         let mut published = self.lock();
-        let spaces = published.spaces.entry(view.generation()).or_insert(0);
-        *spaces += 1;
-        if *spaces == 1 {
-            // the one before may still be shown by others, and is held by them
-            let _before = published.of_root.insert(root, view.clone());
+        for run in fresh.chunk_by(|a, b| ViewArc::ptr_eq(&a.new, &b.new)) {
+            let Some((view, root)) = run.first().and_then(|fresh| Some((&fresh.new, fresh.new.root()?)))
+            else {
+                continue;
+            };
+            let spaces = published.spaces.entry(view.generation()).or_insert(0);
+            *spaces += run.len();
+            if *spaces == run.len() {
+                // the one before may still be shown by others, and is held by them
+                let _before = published.of_root.insert(root, view.clone());
+            }
         }
     }
 
-    /// One space less shows `view`. Returns whether it was the last one. The caller's reference is not the last.
-    #[must_use = "a view that nobody shows is to be retired"]
-    pub(crate) fn end(&self, view: &ViewArc<View>) -> bool {
-        let Some(root) = view.root() else { return false };
+    /// Views are shown by one space less, for each time that they are in the list. Returns those that nobody shows any more,
+    /// once each. The list's references are not all the last ones.
+    pub(crate) fn end(&self, views: Vec<ViewArc<View>>) -> Vec<ViewArc<View>> {
         let mut published = self.lock();
-        let Some(spaces) = published.spaces.get_mut(&view.generation()) else { return false };
-        *spaces -= 1;
-        if *spaces > 0 {
-            return false;
+        let mut ended = Vec::new();
+        for run in views.chunk_by(ViewArc::ptr_eq) {
+            let Some((view, root)) = run.first().and_then(|view| Some((view, view.root()?))) else {
+                continue;
+            };
+            let Some(spaces) = published.spaces.get_mut(&view.generation()) else { continue };
+            *spaces = spaces.saturating_sub(run.len());
+            if *spaces == 0 {
+                published.spaces.remove(&view.generation());
+                if published.of_root.get(&root).is_some_and(|known| ViewArc::ptr_eq(known, view)) {
+                    published.of_root.remove(&root);
+                }
+                ended.push(view.clone());
+            }
         }
-        published.spaces.remove(&view.generation());
-        if published.of_root.get(&root).is_some_and(|known| ViewArc::ptr_eq(known, view)) {
-            published.of_root.remove(&root);
-        }
-        true
+        ended
     }
 }

@@ -11,7 +11,8 @@ use crate::rerender::Fresh;
 use crate::space::{AddressSpace, SpaceConfig};
 use crate::spaces::{Publications, Spaces};
 use crate::sync::{
-    Arc, AtomicBool, AtomicU8, Condvar, DashMap, Mutex, MutexGuard, Ordering, PoisonError, ViewArc, Weak,
+    Arc, AtomicBool, AtomicU8, AtomicUsize, Condvar, DashMap, Mutex, MutexGuard, Ordering, PoisonError,
+    ViewArc, Weak,
 };
 use memory_core::{
     CommitSink, Damage, DirtyClients, Memory, MemoryError, OwnerId, RegionRef, SpaceId, Tree, fence,
@@ -52,6 +53,8 @@ pub(crate) struct SystemInner {
     /// The doors of owners that are plugged in.
     doors: DashMap<OwnerId, Arc<Door>>,
     waiters: Waiters,
+    /// How many regions the change before was seen in: the next one is likely to be alike.
+    spread: AtomicUsize,
     /// Each view that is rendered by windows is compared with the whole rendering.
     checks: AtomicBool,
 }
@@ -84,6 +87,7 @@ impl MemorySystem {
             reclaim: Reclaim::default(),
             doors: DashMap::new(),
             waiters: Waiters::default(),
+            spread: AtomicUsize::new(0),
             checks: AtomicBool::new(false),
         });
         let sink: Weak<SystemInner> = Arc::downgrade(&inner);
@@ -287,12 +291,8 @@ impl SystemInner {
             let change = Change { system: self, space, old: &view, new: &self.empty };
             let told = self.listeners.tell_gone(&change);
             self.reclaim.retire(Box::new(told));
-            if self.publications.end(&view) {
-                // a handle of another space that shared it may still be on it, and must not be the last
-                self.reclaim.retire_view(view);
-            } else {
-                self.reclaim.retire(Box::new(view));
-            }
+            // a handle of another space that shared it may still be on it, and must not be the last
+            self.publications.end(vec![view]).into_iter().for_each(|view| self.reclaim.retire_view(view));
         }
         let told: Vec<_> = self.lock_departed().drain(..told).collect();
         self.reclaim.retire(Box::new(told));
@@ -314,39 +314,29 @@ impl SystemInner {
     }
 }
 
-impl SystemInner {
-    /// Publishes a view, and returns the one before.
-    fn publish(&self, Fresh { space, new, old }: Fresh) -> ViewArc<View> {
-        self.publications.begin(&new);
-        // it was published until now, so this is not the last reference
-        drop(old);
-        space.publish(new)
-    }
-}
-
 impl CommitSink for SystemInner {
     fn commit(&self, tree: &Tree, damage: &Damage, forced: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let spread = Spread::new(tree, damage);
-        let spaces = self.spaces.affected(&spread);
+        let spread = Spread::new(tree, damage, self.spread.load(Ordering::Relaxed));
+        self.spread.store(spread.regions(), Ordering::Relaxed);
+        let spaces = self.spaces.affected(tree, damage, &spread);
         let fresh = self.render_changed(tree, &spread, &spaces);
         let batch = match self.tell(&fresh, tree.global_log(), forced) {
             Ok(batch) => batch,
             Err(refusal) => {
+                self.spaces.note(false);
                 // views made for nothing, which may hold the last reference to a device
                 self.reclaim.retire(Box::new((fresh, spaces)));
                 return Err(refusal);
             }
         };
-        self.spaces.note_rendered();
-        let replaced: Vec<_> = fresh.into_iter().map(|fresh| self.publish(fresh)).collect();
+        self.spaces.note(true);
+        self.publications.begin(&fresh);
+        // what was published until now is not dropped with `fresh`: it is among what was replaced
+        let replaced: Vec<_> = fresh.into_iter().map(|fresh| fresh.space.publish(fresh.new)).collect();
         if let Some(done) = batch.finish() {
             self.reclaim.retire(done);
         }
-        for old in replaced {
-            if self.publications.end(&old) {
-                self.reclaim.retire_view(old);
-            }
-        }
+        self.publications.end(replaced).into_iter().for_each(|old| self.reclaim.retire_view(old));
         // the last reference to a space must not be dropped under the writers' lock
         self.reclaim.retire(Box::new(spaces));
         if forced {

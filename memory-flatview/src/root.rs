@@ -8,6 +8,12 @@ use memory_core::{Flags, Kind, RegionId, Shows, Tree};
 /// enabled child that is not clipped, show just what is behind them and are looked through, unless they add an
 /// attribute. Where the region found is mapped plays no part.
 pub fn resolve_root(tree: &Tree, root: RegionId) -> Option<RegionId> {
+    look_through(tree, root, |_| ())
+}
+
+/// As [`resolve_root`], and tells the regions that are looked through: as long as none of them is touched, nor the one that
+/// was found, the answer is the same.
+pub fn look_through(tree: &Tree, root: RegionId, mut through: impl FnMut(RegionId)) -> Option<RegionId> {
     let mut id = root;
     loop {
         let node = tree.get(id).filter(|node| node.is_enabled() && !node.size().is_zero())?;
@@ -30,7 +36,10 @@ pub fn resolve_root(tree: &Tree, root: RegionId) -> Option<RegionId> {
             _ => None,
         };
         match next {
-            Some(next) => id = next,
+            Some(next) => {
+                through(id);
+                id = next;
+            }
             None => return Some(id),
         }
     }

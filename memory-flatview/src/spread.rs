@@ -49,8 +49,11 @@ pub struct Spread {
 impl Spread {
     /// Goes from what changed up to parents and aliases, as they are now. Where something was shown before the change and is
     /// not now, some region on the way from there changed itself.
-    pub fn new(tree: &Tree, damage: &Damage) -> Self {
-        let mut spread = Self::default();
+    ///
+    /// There will be about `regions` of them.
+    pub fn new(tree: &Tree, damage: &Damage, regions: usize) -> Self {
+        let showing = FxHashMap::with_capacity_and_hasher(regions, Default::default());
+        let mut spread = Self { showing };
         let mut rest: Vec<(RegionId, Option<AddrRange>)> = Vec::new();
         rest.extend(damage.touched().iter().map(|region| (*region, None)));
         // these are taken first, and leave nothing to do for the others where they get
@@ -63,6 +66,11 @@ impl Spread {
             }
         }
         spread
+    }
+
+    /// How many regions show one that changed, themselves included.
+    pub fn regions(&self) -> usize {
+        self.showing.len()
     }
 
     /// Whether `region` shows one that changed, if perhaps no place of it that matters.
