@@ -41,6 +41,7 @@ pub static ALL: &[Model] = &[
     iommu::NOTIFIER,
     listener::REGISTERED,
     listener::UNREGISTERED,
+    listener::SPACE_DROPPED,
     reentry::TWO_THREADS,
     reentry::DMA,
 ];

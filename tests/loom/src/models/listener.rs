@@ -4,7 +4,7 @@ use crate::machine::Machine;
 use crate::model::Model;
 use loom::thread;
 use memory_core::{AddrRange, RegionId};
-use memory_dispatch::{AddressSpace, Listener, ListenerGuard, Refusal, Section};
+use memory_dispatch::{AddressSpace, Listener, ListenerGuard, Refusal, Section, SpaceConfig};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -86,5 +86,25 @@ fn unregistered() {
     });
     drop(guard);
     let _ram = moves.join().unwrap();
+    assert!(map.0.lock().unwrap().is_empty());
+}
+
+pub const SPACE_DROPPED: Model = Model {
+    name: "listener-space-dropped",
+    proves: "a listener that is unregistered while its space goes is told that every range is gone, once",
+    threads: 2,
+    preemptions: Some(5),
+    run: space_dropped,
+};
+
+fn space_dropped() {
+    let machine = Machine::new();
+    let (_, _ram) = machine.ram(0);
+    let space = machine.system.address_space("second", &machine.root, SpaceConfig::default()).unwrap();
+    let map = Arc::<Map>::default();
+    let guard = machine.system.listen(map.clone(), 0, Some(&space)).unwrap();
+    let drops = thread::spawn(move || drop(space));
+    guard.unregister().unwrap();
+    drops.join().unwrap();
     assert!(map.0.lock().unwrap().is_empty());
 }
