@@ -42,7 +42,13 @@ pub trait CommitSink: Send + Sync {
     /// Takes what may be the last reference to an owner; its destructor must run with no lock held and outside of
     /// any access.
     fn retire(&self, owner: Box<dyn Any + Send>);
+
+    /// As [`CommitSink::retire`], where no commit or transaction is about to end: whoever reclaims has to be told.
+    fn released(&self, last: Box<dyn Any + Send>);
 }
+
+/// Who is told of commits and takes last references, once that is known.
+pub(crate) type SinkCell = OnceLock<Weak<dyn CommitSink>>;
 
 /// What is to be removed, as soon as no transaction is in the way.
 pub(crate) enum Condemned {
@@ -57,7 +63,7 @@ struct Inner {
     /// instant only. Lock order: device locks before this.
     state: Mutex<Option<Box<State>>>,
     returned: Condvar,
-    sink: OnceLock<Weak<dyn CommitSink>>,
+    sink: Arc<SinkCell>,
     /// Source of every number that is unique in the machine.
     numbers: AtomicU64,
     condemned: SegQueue<Condemned>,
@@ -113,12 +119,13 @@ impl Memory {
     /// The memory of a machine, with no region in it.
     pub fn new() -> Self {
         let blocks = Arc::<Blocks>::default();
+        let sink = Arc::new(SinkCell::new());
         Self {
             inner: Arc::new(Inner {
-                state: Mutex::new(Some(Box::new(State::new(blocks.clone())))),
+                state: Mutex::new(Some(Box::new(State::new(blocks.clone(), sink.clone())))),
                 blocks,
                 returned: Condvar::new(),
-                sink: OnceLock::new(),
+                sink,
                 numbers: AtomicU64::new(1),
                 condemned: SegQueue::new(),
             }),

@@ -6,7 +6,7 @@ use crate::error::MemoryError;
 use crate::host::{DirtyClients, RamBlock};
 use crate::id::{OwnerId, RegionId};
 use crate::kind::Kind;
-use crate::memory::Blocks;
+use crate::memory::{Blocks, SinkCell};
 use crate::node::{Flags, Node, Placement};
 use crate::sync::{Arc, AtomicBool};
 use crate::tree::{Tree, Undo};
@@ -33,8 +33,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(blocks: Arc<Blocks>) -> Self {
-        Self { blocks, ..Self::default() }
+    pub(crate) fn new(blocks: Arc<Blocks>, sink: Arc<SinkCell>) -> Self {
+        Self { blocks, tree: Tree::new(sink), ..Self::default() }
     }
 
     /// Notes how much of each resizeable block is in use now. Returns those of which somebody has to be told.

@@ -4,10 +4,11 @@ use crate::host::RamBlock;
 use crate::id::{OwnerId, RegionId};
 use crate::iommu::Iommu;
 use crate::kind::{Callbacks, Kind};
+use crate::memory::SinkCell;
 use crate::mmio::Mmio;
 use crate::node::Node;
 use crate::rules::{AccessRules, DirectRules};
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use std::any::Any;
 use std::fmt;
 
@@ -64,11 +65,12 @@ pub struct Target {
     name: Arc<str>,
     owner: Option<(OwnerId, Arc<str>, Arc<dyn Any + Send + Sync>)>,
     unplugged: Option<Arc<AtomicBool>>,
+    sink: Arc<SinkCell>,
 }
 
 impl Target {
     /// Binds a region, or `None` if its device is gone or it is of a kind that answers nothing.
-    pub(crate) fn bind(region: RegionId, node: &Node) -> Option<Self> {
+    pub(crate) fn bind(region: RegionId, node: &Node, sink: &Arc<SinkCell>) -> Option<Self> {
         let backing = match &node.kind {
             Kind::Container | Kind::Alias { .. } => return None,
             Kind::Ram(block) => Backing::Ram(block.clone()),
@@ -86,7 +88,25 @@ impl Target {
             None => None,
         };
         let unplugged = node.owner.as_ref().map(|owner| owner.unplugged.clone());
-        Some(Self { region, name: node.name.clone(), backing, guard: node.guard, owner, unplugged })
+        let (name, guard, sink) = (node.name.clone(), node.guard, sink.clone());
+        Some(Self { region, name, backing, guard, owner, unplugged, sink })
+    }
+
+    /// Lets go of a reference, from any place, inside an access or with a lock held too: the last one goes to whoever reclaims
+    /// what the machine has no use for, where its owner's destructor may run. A machine that is gone reclaims nothing, and
+    /// the destructor runs here.
+    #[inline]
+    pub fn release(self: Arc<Self>) {
+        if let Some(last) = Arc::into_inner(self) {
+            last.release_last();
+        }
+    }
+
+    #[cold]
+    fn release_last(self) {
+        if let Some(sink) = self.sink.get().and_then(Weak::upgrade) {
+            sink.released(Box::new(self));
+        }
     }
 
     /// The region.

@@ -8,6 +8,7 @@ use crate::host::DirtyClients;
 use crate::id::RegionId;
 use crate::intercept::Intercepts;
 use crate::kind::Kind;
+use crate::memory::SinkCell;
 use crate::node::{Flags, Node, Placement, Shows};
 use crate::sync::{Arc, PoisonError};
 use crate::target::Target;
@@ -40,9 +41,15 @@ pub struct Tree {
     overlays: usize,
     /// Who wants to know of writes to any region.
     global_log: DirtyClients,
+    /// Who takes the last reference to what is bound.
+    sink: Arc<SinkCell>,
 }
 
 impl Tree {
+    pub(crate) fn new(sink: Arc<SinkCell>) -> Self {
+        Self { sink, ..Self::default() }
+    }
+
     /// The region, unless it is gone.
     pub fn get(&self, id: RegionId) -> Option<&Node> {
         let slot = self.slots.get(id.index as usize)?;
@@ -102,7 +109,7 @@ impl Tree {
         if let Some(target) = bound.upgrade() {
             return Some(target);
         }
-        let target = Arc::new(Target::bind(id, node)?);
+        let target = Arc::new(Target::bind(id, node, &self.sink)?);
         *bound = Arc::downgrade(&target);
         Some(target)
     }

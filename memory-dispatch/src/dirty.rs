@@ -127,7 +127,7 @@ impl SystemInner {
             }
             let view = space.published().load_full();
             for range in view.ranges().filter(|range| !range.log().is_empty()) {
-                let section = Section::new(space.id(), range, range.range(), self);
+                let section = Section::new(space.id(), range, range.range());
                 if wanted(&section) {
                     entries.iter().for_each(|entry| ask(entry, &section));
                 }

@@ -58,8 +58,8 @@ pub(crate) struct Bounce {
 enum Memory {
     /// The block's own bytes from an offset on.
     Direct { pin: Pin, offset: u64 },
-    /// A copy.
-    Bounced(Vec<u8>),
+    /// A copy, out of the buffers of a space, which takes it back.
+    Bounced { copy: Vec<u8>, space: Arc<AddressSpace>, attrs: TxAttrs },
 }
 
 /// Guest memory that the host may read and write until it is unmapped. QEMU's name: `address_space_map`.
@@ -67,12 +67,13 @@ enum Memory {
 /// Direct memory stays what it was when it was mapped: a later change of the map, read-only included, revokes nothing,
 /// and the memory's owner lives as long as the guard. A bounced mapping is a copy, written back by
 /// [`MapGuard::unmap`]; dropped without, it writes nothing.
+///
+/// Of direct memory it holds a [`Pin`] and nothing else: a reference to the space as well would be one that all threads
+/// count which map anything at all.
 pub struct MapGuard {
-    space: Arc<AddressSpace>,
     address: u64,
     len: usize,
     direction: Direction,
-    attrs: TxAttrs,
     generation: u64,
     /// How often IOMMUs had invalidated something when one led here.
     invalidations: Option<u64>,
@@ -96,11 +97,11 @@ impl MapGuard {
         matches!(self.memory, Memory::Direct { .. })
     }
 
-    /// Whether the map has changed since, or an IOMMU that led here may have.
-    pub fn is_stale(&self) -> bool {
-        let invalidations = self.space.system().iotlb().invalidations();
-        self.space.generation() != self.generation
-            || self.invalidations.is_some_and(|before| before != invalidations)
+    /// Whether the map of `space`, which this is a mapping of, has changed since, or an IOMMU that led here may have. Of
+    /// any other space it is stale.
+    pub fn is_stale(&self, space: &AddressSpace) -> bool {
+        let is_invalidated = |before| before != space.system().iotlb().invalidations();
+        space.generation() != self.generation || self.invalidations.is_some_and(is_invalidated)
     }
 
     /// Copies mapped bytes from `offset` on; false if they are not all mapped.
@@ -114,7 +115,7 @@ impl MapGuard {
                 let block = pin.target().and_then(Target::block);
                 block.is_some_and(|block| block.read(start.wrapping_add(offset as u64), bytes))
             }
-            Memory::Bounced(copy) => copy.get(offset..offset + bytes.len()).is_some_and(|from| {
+            Memory::Bounced { copy, .. } => copy.get(offset..offset + bytes.len()).is_some_and(|from| {
                 bytes.copy_from_slice(from);
                 true
             }),
@@ -132,7 +133,7 @@ impl MapGuard {
                 let block = pin.target().and_then(Target::block);
                 block.is_some_and(|block| block.write(start.wrapping_add(offset as u64), bytes))
             }
-            Memory::Bounced(copy) => copy.get_mut(offset..offset + bytes.len()).is_some_and(|to| {
+            Memory::Bounced { copy, .. } => copy.get_mut(offset..offset + bytes.len()).is_some_and(|to| {
                 to.copy_from_slice(bytes);
                 true
             }),
@@ -152,9 +153,9 @@ impl MapGuard {
             return Err(MapError::TooLong { written, mapped: self.len });
         }
         match &self.memory {
-            Memory::Bounced(copy) if self.direction == Direction::Write => {
+            Memory::Bounced { copy, space, attrs } if self.direction == Direction::Write => {
                 let written = copy.get(..written).unwrap_or(copy);
-                Ok(self.space.write(self.address, written, self.attrs)?)
+                Ok(space.write(self.address, written, *attrs)?)
             }
             _ => Ok(()),
         }
@@ -163,8 +164,8 @@ impl MapGuard {
 
 impl Drop for MapGuard {
     fn drop(&mut self) {
-        if let Memory::Bounced(copy) = &self.memory {
-            self.space.give_bounce_back(copy.len());
+        if let Memory::Bounced { copy, space, .. } = &self.memory {
+            space.give_bounce_back(copy.len());
         }
     }
 }
@@ -189,26 +190,78 @@ pub(crate) fn is_refused(range: &FlatRange, part: &Part, direction: Direction) -
     direction == Direction::Write && (read_only || range.flags().contains(RangeFlags::READ_ONLY))
 }
 
-/// How many of `len` bytes from `found` on are one stretch of host memory: neighbours that go on in the same block count.
+/// How many of `len` bytes from `address` on are one stretch of host memory, of which `found` is the first range: neighbours
+/// that go on in the same block count.
+#[inline]
 fn direct_len(view: &View, found: &FlatRange, address: u64, len: usize, direction: Direction) -> usize {
-    let block = |range: &FlatRange| {
+    let rest = found.range().last() - address;
+    if rest >= len as u64 - 1 { len } else { direct_len_on(view, found, address, len, direction) }
+}
+
+/// As above, beyond the end of the first range.
+#[cold]
+fn direct_len_on(view: &View, found: &FlatRange, address: u64, len: usize, direction: Direction) -> usize {
+    let block = |range| {
         let (part, offset) = direct(&Found::inside(range, range.range().start()), direction)?;
-        Some((part.target().block()?.clone(), offset))
+        Some((Arc::as_ptr(part.target().block()?), offset))
     };
     let Some((first, start)) = block(found) else { return 0 };
     let mut end = found.range().last();
     // the distance from the range's start is that in the block, for as long as neighbours go on
     while let Some(next) = end.checked_add(1).and_then(|next| view.find(next)) {
         let distance = next.range().start() - found.range().start();
-        let goes_on = block(next).is_some_and(|(block, offset)| {
-            Arc::ptr_eq(&block, &first) && start.checked_add(distance) == Some(offset)
-        });
+        let goes_on = block(next)
+            .is_some_and(|(block, offset)| block == first && start.checked_add(distance) == Some(offset));
         if !goes_on || end - address >= len as u64 {
             break;
         }
         end = next.range().last();
     }
-    usize::try_from(end - address).map_or(len, |rest| rest.saturating_add(1).min(len))
+    at_most(end - address, len)
+}
+
+/// `rest` and one more byte, but at most `len`.
+fn at_most(rest: u64, len: usize) -> usize {
+    usize::try_from(rest).map_or(len, |rest| rest.saturating_add(1).min(len))
+}
+
+/// How a range can be mapped.
+enum Plan {
+    Direct(Pin, u64, usize),
+    /// Behind an IOMMU, up to so many bytes.
+    Behind(usize),
+    Bounce(usize),
+}
+
+impl Plan {
+    #[inline]
+    fn new(
+        view: &View,
+        address: u64,
+        len: usize,
+        direction: Direction,
+        attrs: TxAttrs,
+    ) -> Result<Self, BusFault> {
+        let range = view.find(address).filter(|_| len > 0).ok_or(BusFault::DECODE)?;
+        let part = match direction {
+            Direction::Read => range.read(),
+            Direction::Write => range.write(),
+        };
+        let part = part.ok_or(BusFault::DECODE)?;
+        if is_refused(range, part, direction) {
+            return Err(BusFault::DECODE);
+        }
+        if attrs.is_memory_only() && !is_memory(part.target()) {
+            return Err(BusFault::ACCESS);
+        }
+        if let Some((part, offset)) = direct(&Found::inside(range, address), direction) {
+            let len = direct_len(view, range, address, len, direction);
+            return Ok(Self::Direct(Pin::new(part.target()), offset, len));
+        }
+        let most = at_most(range.range().last() - address, len);
+        let is_translated = matches!(part.target().backing(), Backing::Iommu(_));
+        Ok(if is_translated { Self::Behind(most) } else { Self::Bounce(most) })
+    }
 }
 
 impl AddressSpace {
@@ -241,71 +294,41 @@ impl AddressSpace {
         direction: Direction,
         attrs: TxAttrs,
     ) -> Result<MapGuard, MapError> {
-        enum Plan {
-            Direct(Pin, u64, usize),
-            Behind(usize),
-            Bounce(usize),
-        }
-        let invalidations = self.system().iotlb().invalidations();
-        let (generation, plan) = self.with_view(|view| -> Result<_, MapError> {
-            let found = Found::at(view, address).filter(|_| len > 0).ok_or(BusFault::DECODE)?;
-            let range = found.range;
-            let part = match direction {
-                Direction::Read => range.read(),
-                Direction::Write => range.write(),
-            };
-            let part = part.ok_or(BusFault::DECODE)?;
-            if is_refused(range, part, direction) {
-                return Err(BusFault::DECODE.into());
-            }
-            if attrs.is_memory_only() && !is_memory(part.target()) {
-                return Err(BusFault::ACCESS.into());
-            }
-            let rest = range.range().last() - address;
-            let plan = if let Some((part, offset)) = direct(&found, direction) {
-                let len = direct_len(view, range, address, len, direction);
-                Plan::Direct(Pin::new(part.target(), self.system()), offset, len)
-            } else if matches!(part.target().backing(), Backing::Iommu(_)) {
-                let most = usize::try_from(rest).map_or(len, |rest| rest.saturating_add(1).min(len));
-                Plan::Behind(most)
-            } else {
-                Plan::Bounce(usize::try_from(rest).map_or(len, |rest| rest.saturating_add(1).min(len)))
-            };
-            Ok((view.generation(), plan))
-        })?;
-        let (plan, invalidations) = match plan {
-            // an IOMMU is a device: it is asked with the view let go of
+        let (generation, plan) = {
+            let view = self.look();
+            (view.generation(), Plan::new(&view, address, len, direction, attrs)?)
+        };
+        let guard = |memory, len, invalidations| MapGuard {
+            address,
+            len,
+            direction,
+            generation,
+            invalidations,
+            memory,
+        };
+        let (wanted, invalidations) = match plan {
+            Plan::Direct(pin, offset, len) => return Ok(guard(Memory::Direct { pin, offset }, len, None)),
+            Plan::Bounce(wanted) => (wanted, None),
             Plan::Behind(most) => {
+                let invalidations = Some(self.system().iotlb().invalidations());
+                // an IOMMU is a device: it is asked with the view that was looked at let go of
                 let view = self.look();
                 let lent = Access::new(self, &view, attrs).lend(address, most, direction)?;
-                let plan = match lent {
-                    Some((target, offset, len)) => {
-                        let plan = Plan::Direct(Pin::new(&target, self.system()), offset, len);
-                        drop(target);
-                        plan
-                    }
-                    None => Plan::Bounce(most),
-                };
-                (plan, Some(invalidations))
-            }
-            plan => (plan, None),
-        };
-        let guard = |memory, len| {
-            let space = self.clone();
-            MapGuard { space, address, len, direction, attrs, generation, invalidations, memory }
-        };
-        match plan {
-            Plan::Direct(pin, offset, len) => Ok(guard(Memory::Direct { pin, offset }, len)),
-            Plan::Bounce(wanted) | Plan::Behind(wanted) => {
-                let len = self.take_bounce(wanted).ok_or(MapError::Busy)?;
-                // from here on the guard gives the buffer back, whatever happens
-                let mut guard = guard(Memory::Bounced(vec![0; len]), len);
-                if let (Direction::Read, Memory::Bounced(copy)) = (direction, &mut guard.memory) {
-                    self.read(address, copy, attrs)?;
+                if let Some((target, offset, len)) = lent {
+                    let pin = Pin::from(target);
+                    return Ok(guard(Memory::Direct { pin, offset }, len, invalidations));
                 }
-                Ok(guard)
+                (most, invalidations)
             }
+        };
+        let len = self.take_bounce(wanted).ok_or(MapError::Busy)?;
+        // from here on the guard gives the buffer back, whatever happens
+        let copy = Memory::Bounced { copy: vec![0; len], space: self.clone(), attrs };
+        let mut guard = guard(copy, len, invalidations);
+        if let (Direction::Read, Memory::Bounced { copy, .. }) = (direction, &mut guard.memory) {
+            self.read(address, copy, attrs)?;
         }
+        Ok(guard)
     }
 
     fn bounce(&self) -> MutexGuard<'_, Bounce> {

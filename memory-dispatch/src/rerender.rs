@@ -18,7 +18,7 @@ pub(crate) struct Fresh {
 
 impl Fresh {
     pub(crate) fn change(&self) -> Change<'_> {
-        Change { system: self.space.system(), space: self.space.id(), old: &self.old, new: &self.new }
+        Change { space: self.space.id(), old: &self.old, new: &self.new }
     }
 }
 

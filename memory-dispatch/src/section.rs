@@ -2,7 +2,6 @@
 
 use crate::space::AddressSpace;
 use crate::sync::Arc;
-use crate::system::SystemInner;
 use memory_core::{AddrRange, DirtyClients, RegionId, SpaceId, Target};
 use memory_flatview::{FlatRange, Part, RangeFlags};
 use std::fmt;
@@ -10,30 +9,38 @@ use std::fmt;
 /// One reference to a region's owner and host memory: while it lives, the owner lives, mapped or not.
 ///
 /// It may be dropped anywhere, inside an access too: the last one hands its owner to the reclaim list, where its
-/// destructor runs when that is possible.
+/// destructor runs when that is possible. It counts at the region alone, so that threads which pin different regions do
+/// not wait for each other.
 #[derive(Clone)]
 pub struct Pin {
     /// Taken when the pin is dropped.
     target: Option<Arc<Target>>,
-    system: Arc<SystemInner>,
 }
 
 impl Pin {
-    pub(crate) fn new(target: &Arc<Target>, system: &Arc<SystemInner>) -> Self {
-        Self { target: Some(target.clone()), system: system.clone() }
+    #[inline]
+    pub(crate) fn new(target: &Arc<Target>) -> Self {
+        Self { target: Some(target.clone()) }
     }
 
     /// The region, as views hold it.
+    #[inline]
     pub fn target(&self) -> Option<&Target> {
         self.target.as_deref()
     }
 }
 
+impl From<Arc<Target>> for Pin {
+    fn from(target: Arc<Target>) -> Self {
+        Self { target: Some(target) }
+    }
+}
+
 impl Drop for Pin {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(last) = self.target.take().and_then(Arc::into_inner) {
-            self.system.reclaim().retire(Box::new(last));
-            self.system.reclaim().signal();
+        if let Some(target) = self.target.take() {
+            target.release();
         }
     }
 }
@@ -53,8 +60,8 @@ pub struct SectionPart {
 }
 
 impl SectionPart {
-    fn new(part: &Part, into: u64, system: &Arc<SystemInner>) -> Self {
-        let pin = Pin::new(part.target(), system);
+    fn new(part: &Part, into: u64) -> Self {
+        let pin = Pin::new(part.target());
         Self { pin, region: part.target().region(), offset: part.offset().wrapping_add(into) }
     }
 
@@ -89,10 +96,10 @@ pub struct Section {
 
 impl Section {
     /// What `range`, which has a byte in `cut`, shows there.
-    pub(crate) fn new(space: SpaceId, range: &FlatRange, cut: AddrRange, system: &Arc<SystemInner>) -> Self {
+    pub(crate) fn new(space: SpaceId, range: &FlatRange, cut: AddrRange) -> Self {
         let cut = range.range().intersection(cut).unwrap_or(range.range());
         let into = cut.start() - range.range().start();
-        let part = |part: &Part| SectionPart::new(part, into, system);
+        let part = |part: &Part| SectionPart::new(part, into);
         let (read, write) = (range.read().map(part), range.write().map(part));
         Self { space, range: cut, read, write, flags: range.flags(), log: range.log() }
     }
@@ -148,7 +155,7 @@ impl AddressSpace {
         self.with_view(|view| {
             let first = view.find(range.start()).or_else(|| view.next_from(range.start()))?;
             first.range().intersection(range)?;
-            Some(Section::new(self.id(), first, range, self.system()))
+            Some(Section::new(self.id(), first, range))
         })
     }
 }

@@ -288,7 +288,7 @@ impl SystemInner {
         let departed = self.departed();
         let told = departed.len();
         for (space, view) in departed {
-            let change = Change { system: self, space, old: &view, new: &self.empty };
+            let change = Change { space, old: &view, new: &self.empty };
             let told = self.listeners.tell_gone(&change);
             self.reclaim.retire(Box::new(told));
             // a handle of another space that shared it may still be on it, and must not be the last
@@ -373,5 +373,10 @@ impl CommitSink for SystemInner {
 
     fn retire(&self, owner: Box<dyn Any + Send>) {
         self.reclaim.retire(owner);
+    }
+
+    fn released(&self, last: Box<dyn Any + Send>) {
+        self.reclaim.retire(last);
+        self.reclaim.signal();
     }
 }

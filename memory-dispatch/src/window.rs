@@ -25,7 +25,7 @@ impl Cached {
             let (part, offset) = direct(&found, direction)?;
             let inside = found.range.range().intersection(range)?;
             let len = u64::try_from(inside.size().bytes()).unwrap_or(u64::MAX);
-            Some(Self { pin: Pin::new(part.target(), space.system()), offset, len })
+            Some(Self { pin: Pin::new(part.target()), offset, len })
         })
     }
 

@@ -70,7 +70,7 @@ impl Snapshot {
                 let behind = behind(range, part, rights)?;
                 Some(Piece {
                     range: range.range(),
-                    pin: Pin::new(part.target(), space.system()),
+                    pin: Pin::new(part.target()),
                     offset: part.offset(),
                     behind,
                     read_only: range.flags().contains(RangeFlags::READ_ONLY),

@@ -275,7 +275,7 @@ impl MemorySystem {
         let none = || IommuError::NoIommu(region.name().clone());
         let target = self.memory().read(|tree| tree.bind(region.id()))?.ok_or_else(none)?;
         // the last reference is nothing for whoever calls this inside an access
-        let keeper = crate::section::Pin::new(&target, &system);
+        let keeper = crate::section::Pin::new(&target);
         let Backing::Iommu(iommu) = target.backing() else { return Err(none()) };
         if index >= iommu.indexes() {
             return Err(IommuError::NoIndex { region: region.name().clone(), index });

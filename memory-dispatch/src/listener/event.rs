@@ -31,7 +31,7 @@ impl Event {
     pub(super) fn all(change: &Change<'_>, nop: bool) -> Vec<Self> {
         let kept = if nop { Kept::All } else { Kept::Retracked };
         let found = difference(change.old, change.new, kept);
-        let section = |range: &FlatRange| Section::new(change.space, range, range.range(), change.system);
+        let section = |range: &FlatRange| Section::new(change.space, range, range.range());
         let mut events = Vec::new();
         let coalesced = coalesced(&found);
         let ioevents = ioevents(&found);

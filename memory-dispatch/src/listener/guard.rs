@@ -85,7 +85,7 @@ impl SystemInner {
         let heard = spaces.iter().filter(|space| entry.hears(space.id()));
         let views: Vec<_> = heard.map(|space| (space.id(), space.published().load_full())).collect();
         let empty = self.empty_view();
-        let change = |(space, view)| Change { system: self, space, old: &empty, new: view };
+        let change = |(space, view)| Change { space, old: &empty, new: view };
         let changes: Vec<_> = views.iter().map(|(space, view)| change((*space, view))).collect();
         let global = (DirtyClients::empty(), self.told_global());
         let told = tell(vec![entry.clone()], &changes, global, false).map(Batch::finish);
@@ -109,9 +109,8 @@ impl SystemInner {
         let views: Vec<(SpaceId, ViewArc<View>)> = live.chain(self.departed_with(&gone)).collect();
         let empty = self.empty_view();
         let known = views.iter().filter(|(space, _)| entry.knows(*space));
-        let changes: Vec<_> = known
-            .map(|(space, view)| Change { system: self, space: *space, old: view, new: &empty })
-            .collect();
+        let changes: Vec<_> =
+            known.map(|(space, view)| Change { space: *space, old: view, new: &empty }).collect();
         let global = (self.told_global(), DirtyClients::empty());
         let told = tell(vec![entry.clone()], &changes, global, true).map(Batch::finish);
         drop(changes);

@@ -3,7 +3,6 @@
 use super::event::Event;
 use super::{Listener, Refusal};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
-use crate::system::SystemInner;
 use memory_core::{DirtyClients, SpaceId};
 use memory_flatview::View;
 use std::any::Any;
@@ -61,7 +60,6 @@ impl Entry {
 
 /// What a commit does to one space.
 pub(crate) struct Change<'a> {
-    pub(crate) system: &'a Arc<SystemInner>,
     pub(crate) space: SpaceId,
     pub(crate) old: &'a View,
     pub(crate) new: &'a View,

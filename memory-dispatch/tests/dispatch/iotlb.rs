@@ -337,11 +337,11 @@ fn memory_behind_an_iommu_is_mapped_itself_to_the_end_of_its_page() {
     bench.map(0, 0x1000, 0x5000, 0xfff);
     bench.map(0, 0x2000, 0x6000, 0xfff);
     let mut guard = bench.dma.map(0x1800, 0x1000, Direction::Write, ATTRS).unwrap();
-    assert_eq!((guard.is_direct(), guard.len(), guard.is_stale()), (true, 0x800, false));
+    assert_eq!((guard.is_direct(), guard.len(), guard.is_stale(&bench.dma)), (true, 0x800, false));
     assert!(guard.write(0, &[0xaa]));
     assert_eq!(bench.board.space.load(0x5800, Width::W1, ATTRS), Ok(0xaa), "at once");
     bench.unit.unmap(0, 0x1000);
-    assert!(guard.is_stale() && guard.write(1, &[0xbb]), "it keeps its rights");
+    assert!(guard.is_stale(&bench.dma) && guard.write(1, &[0xbb]), "it keeps its rights");
     guard.unmap(2).unwrap();
     let fault = bench.dma.map(0x1800, 1, Direction::Read, ATTRS).err().unwrap();
     assert_eq!(fault, BusFault::ACCESS.into());

@@ -55,7 +55,7 @@ fn memory_is_mapped_itself_and_over_neighbours_of_the_same_block() {
     parts[2].set_alias_offset(0x1000).unwrap();
     assert_eq!(board.space.map(0x4_0800, 0x8000, Direction::Read, ATTRS).unwrap().len(), 0x1800);
     let mut guard = board.space.map(0x100, 0x8000, Direction::Write, ATTRS).unwrap();
-    assert!(guard.is_direct() && guard.len() == 0x3f00 && !guard.is_stale());
+    assert!(guard.is_direct() && guard.len() == 0x3f00 && !guard.is_stale(&board.space));
     assert!(guard.write(0x10, &[1, 2, 3]));
     assert_eq!(board.space.load(0x110, Width::W4, ATTRS), Ok(0x03_0201), "no unmapping is needed");
     assert!(!guard.write(0x3eff, &[0, 0]) && !guard.read(usize::MAX, &mut [0]));
@@ -137,7 +137,7 @@ fn a_mapping_keeps_the_rights_and_the_memory_of_its_creation() {
     board.root.map(0x2_0000, &region).unwrap();
     let mut guard = board.space.map(0x2_0000, 16, Direction::Write, ATTRS).unwrap();
     region.set_read_only(true).unwrap();
-    assert!(guard.is_stale() && guard.write(0, &[7]));
+    assert!(guard.is_stale(&board.space) && guard.write(0, &[7]));
     drop(region);
     board.system.reclaim();
     assert!(guard.write(1, &[8]));
