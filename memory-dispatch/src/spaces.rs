@@ -62,21 +62,24 @@ impl Spaces {
         self.lock().iter().filter_map(|listed| listed.space.upgrade()).collect()
     }
 
-    /// Those that a change may be seen in, and those that no commit has looked at yet. [`Spaces::note`] has to follow.
+    /// Those that a change may be seen in, and those that no commit has looked at yet. Unless [`Spaces::note_rendered`]
+    /// follows, the next commit looks at all of them again.
     pub(crate) fn affected(&self, tree: &Tree, damage: &Damage, spread: &Spread) -> Vec<Affected> {
         let mut still = None;
         let mut list = self.lock();
         let affected = list.iter_mut().filter(|listed| !listed.rendered || spread.shows(listed.root));
         let resolved = affected.filter_map(|listed| {
             let space = listed.space.upgrade()?;
-            Some((space, listed.resolve(tree, damage, &mut still)))
+            let shown = listed.resolve(tree, damage, &mut still);
+            listed.rendered = false;
+            Some((space, shown))
         });
         resolved.collect()
     }
 
-    /// A commit has looked at all that were to be looked at. If it was taken back the next one looks at all of them again.
-    pub(crate) fn note(&self, committed: bool) {
-        self.lock().iter_mut().for_each(|listed| listed.rendered = committed);
+    /// A commit has looked at all that were to be looked at, and is not taken back.
+    pub(crate) fn note_rendered(&self) {
+        self.lock().iter_mut().for_each(|listed| listed.rendered = true);
     }
 
     pub(crate) fn forget(&self, space: *const AddressSpace) {

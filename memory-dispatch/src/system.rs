@@ -323,13 +323,12 @@ impl CommitSink for SystemInner {
         let batch = match self.tell(&fresh, tree.global_log(), forced) {
             Ok(batch) => batch,
             Err(refusal) => {
-                self.spaces.note(false);
                 // views made for nothing, which may hold the last reference to a device
                 self.reclaim.retire(Box::new((fresh, spaces)));
                 return Err(refusal);
             }
         };
-        self.spaces.note(true);
+        self.spaces.note_rendered();
         self.publications.begin(&fresh);
         // what was published until now is not dropped with `fresh`: it is among what was replaced
         let replaced: Vec<_> = fresh.into_iter().map(|fresh| fresh.space.publish(fresh.new)).collect();

@@ -2,10 +2,12 @@
 
 use crate::machine::Machine;
 use crate::model::Model;
+use loom::sync::atomic::AtomicUsize;
 use loom::thread;
 use memory_core::{AddrRange, RegionId};
 use memory_dispatch::{AddressSpace, Listener, ListenerGuard, Refusal, Section, SpaceConfig};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 /// A map made of what it is told.
@@ -103,7 +105,14 @@ fn space_dropped() {
     let space = machine.system.address_space("second", &machine.root, SpaceConfig::default()).unwrap();
     let map = Arc::<Map>::default();
     let guard = machine.system.listen(map.clone(), 0, Some(&space)).unwrap();
-    let drops = thread::spawn(move || drop(space));
+    // references to spaces are `std`'s, so both sides touch something for the checker to try both orders
+    let step = Arc::new(AtomicUsize::new(0));
+    let other_step = step.clone();
+    let drops = thread::spawn(move || {
+        other_step.fetch_add(1, Ordering::Relaxed);
+        drop(space);
+    });
+    step.fetch_add(1, Ordering::Relaxed);
     guard.unregister().unwrap();
     drops.join().unwrap();
     assert!(map.0.lock().unwrap().is_empty());
