@@ -390,7 +390,9 @@ fn a_queued_write_reaches_its_device_wherever_that_has_gone() {
     // queued on a map that another thread replaces: the transaction has begun already
     let transaction = board.memory().begin().unwrap();
     region.set_address(0x8000).unwrap();
-    board.space.store(0, Width::W4, 1, ATTRS).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| board.space.store(0, Width::W4, 1, ATTRS).unwrap()).join().unwrap()
+    });
     board.space.load(0xf0, Width::W4, ATTRS).unwrap();
     assert!(port.take().is_empty(), "an access inside a transaction carries nothing out");
     transaction.commit().unwrap();
@@ -398,6 +400,19 @@ fn a_queued_write_reaches_its_device_wherever_that_has_gone() {
     drop(port);
     drop(board);
     assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn a_write_inside_a_transaction_is_not_queued_and_seen_by_the_next_read() {
+    each_door(SpaceConfig::default(), |board| {
+        let (port, _) = queued(board);
+        let transaction = board.memory().begin().unwrap();
+        board.store(0, Width::W4, 7).unwrap();
+        // nothing is carried out here, so nothing may wait
+        assert_eq!(board.load(0xf0, Width::W4), Ok(1));
+        drop(transaction);
+        assert_eq!(port.take(), [(0, 7)]);
+    });
 }
 
 #[test]

@@ -580,10 +580,12 @@ fn a_write_that_is_queued_on_the_old_map_is_dropped_when_the_device_is_gone() {
     let device = seen.device();
     let add = |region: &Region| region.add_coalesced(AddrRange::new(0, 3).unwrap());
     add(device.region.lock().unwrap().as_ref().unwrap()).unwrap();
-    // queued inside a transaction, whose beginning was the last time that writes were carried out before the device goes
+    // queued beside a transaction, whose beginning was the last time that writes were carried out before the device goes
     let transaction = board.memory().begin().unwrap();
     let detached = device.detach();
-    board.space.store(AT, Width::W4, 1, ATTRS).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| board.space.store(AT, Width::W4, 1, ATTRS).unwrap()).join().unwrap()
+    });
     drop(transaction);
     wait(&detached).unwrap();
     seen.gone.store(true, Ordering::SeqCst);
