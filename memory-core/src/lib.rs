@@ -53,7 +53,7 @@ pub use error::MemoryError;
 pub use host::fence;
 pub use host::{
     BlockLog, DirtyClients, DirtyLog, DirtySnapshot, HostMemoryError, HostPage, LogSlice, PAGE_SIZE,
-    RamBlock, RamBlockBuilder,
+    RamBlock, RamBlockBuilder, RamSpan,
 };
 pub use id::{OwnerId, RegionId, SpaceId};
 pub use intercept::Intercepts;

@@ -1,6 +1,8 @@
 //! Guesses where in a view an address is found.
 
+use crate::sync::thread_local;
 use memory_flatview::{FlatRange, Position, View};
+use std::cell::Cell;
 
 /// Sets of the table; each has two ways.
 const SETS: usize = 1024;
@@ -50,6 +52,36 @@ impl Hints {
         self.last = *first;
         view.get(*first)
     }
+}
+
+/// Guesses of a thread that has no handle, one for each of so many sets.
+const RECENT: usize = 512;
+
+thread_local! {
+    /// For all spaces of all machines that the thread has to do with: a guess is right or it is not.
+    static FOUND: [Cell<Position>; RECENT] = const { [const { Cell::new(Position::FIRST) }; RECENT] };
+}
+
+/// As [`Hints::find`], by what this thread has found before.
+#[inline]
+pub(crate) fn find(view: &View, address: u64) -> Option<&FlatRange> {
+    let index = set(address) % RECENT;
+    let guess = FOUND.with(|found| found.get(index).map(Cell::get))?;
+    match view.at(guess, address) {
+        Some(range) => Some(range),
+        None => search(view, address, index),
+    }
+}
+
+#[inline(never)]
+fn search(view: &View, address: u64, index: usize) -> Option<&FlatRange> {
+    let position = view.position(address)?;
+    FOUND.with(|found| {
+        if let Some(guess) = found.get(index) {
+            guess.set(position);
+        }
+    });
+    view.get(position)
 }
 
 /// The set of an address: ports lie closer together than memory, so 4 bytes of them go by one set, a page of memory.

@@ -1,6 +1,7 @@
 //! Guest memory as the host's: mapped where it can be, bounced where it cannot.
 
 use crate::access::{Access, Found, direct, is_memory};
+use crate::hints;
 use crate::section::Pin;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, MutexGuard, PoisonError};
@@ -242,7 +243,7 @@ impl Plan {
         direction: Direction,
         attrs: TxAttrs,
     ) -> Result<Self, BusFault> {
-        let range = view.find(address).filter(|_| len > 0).ok_or(BusFault::DECODE)?;
+        let range = hints::find(view, address).filter(|_| len > 0).ok_or(BusFault::DECODE)?;
         let part = match direction {
             Direction::Read => range.read(),
             Direction::Write => range.write(),

@@ -147,6 +147,7 @@ impl AddressSpace {
         old
     }
 
+    #[inline(always)]
     fn access<R>(
         &self,
         attrs: TxAttrs,

@@ -5,16 +5,14 @@ use crate::map::Direction;
 use crate::section::Pin;
 use crate::space::AddressSpace;
 use crate::sync::Arc;
-use memory_core::{AddrRange, BusFault, ByteOrder, Endian, Target, TxAttrs, Width};
+use memory_core::{AddrRange, BusFault, ByteOrder, Endian, RamSpan, TxAttrs, Width};
 use std::fmt;
 
 /// Host memory at the start of a window.
 struct Cached {
-    pin: Pin,
-    /// Of the window's first byte, in the block.
-    offset: u64,
-    /// How much of the window it is.
-    len: u64,
+    span: RamSpan,
+    /// Keeps the memory's owner alive, too.
+    _pin: Pin,
 }
 
 impl Cached {
@@ -24,15 +22,10 @@ impl Cached {
             let found = Found::at(view, range.start())?;
             let (part, offset) = direct(&found, direction)?;
             let inside = found.range.range().intersection(range)?;
+            let block = part.target().block()?;
             let len = u64::try_from(inside.size().bytes()).unwrap_or(u64::MAX);
-            Some(Self { pin: Pin::new(part.target()), offset, len })
+            Some(Self { span: block.span(offset, len)?, _pin: Pin::new(part.target()) })
         })
-    }
-
-    /// The offset in the block of `width` bytes at `at`, if they are all here.
-    fn holds(&self, at: u64, width: Width) -> Option<u64> {
-        let end = at.checked_add(width.bytes())?;
-        (end <= self.len).then(|| self.offset.wrapping_add(at))
     }
 }
 
@@ -45,6 +38,7 @@ pub struct Window {
     space: Arc<AddressSpace>,
     range: AddrRange,
     attrs: TxAttrs,
+    order: ByteOrder,
     generation: u64,
     read: Option<Cached>,
     write: Option<Cached>,
@@ -72,30 +66,37 @@ impl Window {
     ///
     /// # Errors
     /// An access error out of bounds, or the fault of the access.
+    #[inline]
     pub fn load(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
-        let address = self.address(offset, width)?;
-        let cached = self.read.as_ref().and_then(|cached| {
-            let block = cached.pin.target().and_then(Target::block)?;
-            block.load(cached.holds(offset, width)?, width)
-        });
-        match cached {
+        match self.read.as_ref().and_then(|cached| cached.span.load(offset, width)) {
             Some(value) => Ok(self.ordered(width, value)),
-            None => self.space.load(address, width, self.attrs),
+            None => self.load_beyond(offset, width),
         }
+    }
+
+    /// A load of what is no memory at the window's start.
+    #[cold]
+    fn load_beyond(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
+        self.space.load(self.address(offset, width)?, width, self.attrs)
     }
 
     /// Writes `width` bytes at `offset`, in the space's byte order.
     ///
     /// # Errors
     /// An access error out of bounds, or the fault of the access.
+    #[inline]
     pub fn store(&self, offset: u64, width: Width, value: u64) -> Result<(), BusFault> {
-        let address = self.address(offset, width)?;
         let ordered = self.ordered(width, value);
-        let stored = self.write.as_ref().is_some_and(|cached| {
-            let block = cached.pin.target().and_then(Target::block);
-            block.zip(cached.holds(offset, width)).is_some_and(|(block, at)| block.store(at, width, ordered))
-        });
-        if stored { Ok(()) } else { self.space.store(address, width, value, self.attrs) }
+        match &self.write {
+            Some(cached) if cached.span.store(offset, width, ordered) => Ok(()),
+            _ => self.store_beyond(offset, width, value),
+        }
+    }
+
+    /// As [`Window::load_beyond`].
+    #[cold]
+    fn store_beyond(&self, offset: u64, width: Width, value: u64) -> Result<(), BusFault> {
+        self.space.store(self.address(offset, width)?, width, value, self.attrs)
     }
 
     /// As [`Window::load`], with the value in the byte order that is asked for.
@@ -114,8 +115,9 @@ impl Window {
         self.store(offset, width, self.space.reordered(width, value, endian))
     }
 
+    #[inline]
     fn ordered(&self, width: Width, value: u64) -> u64 {
-        match self.space.config().order {
+        match self.order {
             ByteOrder::Little => value & width.mask(),
             ByteOrder::Big => width.swap_bytes(value),
         }
@@ -154,6 +156,7 @@ impl AddressSpace {
         let find =
             |direction| if attrs.is_memory_only() { None } else { Cached::find(self, range, direction) };
         let [read, write] = [Direction::Read, Direction::Write].map(find);
-        Window { space: self.clone(), range, attrs, generation, read, write }
+        let order = self.config().order;
+        Window { space: self.clone(), range, attrs, order, generation, read, write }
     }
 }

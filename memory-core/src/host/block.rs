@@ -116,6 +116,7 @@ impl RamBlock {
     }
 
     /// Whether nothing can be written through the block.
+    #[inline]
     pub fn is_read_only(&self) -> bool {
         self.writable < self.len
     }
@@ -176,14 +177,7 @@ impl RamBlock {
         }
         // SAFETY: `pointer` is inside the mapping for `width` bytes and aligned to them; the mapping outlives
         // the reference, and guest memory is only accessed in ways that may race with atomics.
-        Some(unsafe {
-            match width {
-                Width::W1 => AtomicU8::from_ptr(pointer).load(Ordering::Acquire).into(),
-                Width::W2 => u16::from_le(AtomicU16::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
-                Width::W4 => u32::from_le(AtomicU32::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
-                Width::W8 => u64::from_le(AtomicU64::from_ptr(pointer.cast()).load(Ordering::Acquire)),
-            }
-        })
+        Some(unsafe { load_at(pointer, width) })
     }
 
     /// Writes the low `width` bytes of `value` at `offset`; false if they do not lie inside.
@@ -202,18 +196,7 @@ impl RamBlock {
             return bytes.get(..width.len()).is_some_and(|bytes| self.write(offset, bytes));
         }
         // SAFETY: as in `load`.
-        unsafe {
-            match width {
-                Width::W1 => AtomicU8::from_ptr(pointer).store(value as u8, Ordering::Release),
-                Width::W2 => {
-                    AtomicU16::from_ptr(pointer.cast()).store((value as u16).to_le(), Ordering::Release);
-                }
-                Width::W4 => {
-                    AtomicU32::from_ptr(pointer.cast()).store((value as u32).to_le(), Ordering::Release);
-                }
-                Width::W8 => AtomicU64::from_ptr(pointer.cast()).store(value.to_le(), Ordering::Release),
-            }
-        }
+        unsafe { store_at(pointer, width, value) };
         self.dirty.written(offset, width.bytes());
         true
     }
@@ -326,6 +309,40 @@ impl RamBlock {
 impl fmt::Debug for RamBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RamBlock").field("size", &self.size).field("backed", &self.is_backed()).finish()
+    }
+}
+
+/// Loads guest memory, which is little-endian.
+///
+/// # Safety
+/// `pointer` is valid for `width` bytes of guest memory, and aligned to them.
+#[inline(always)]
+pub(super) unsafe fn load_at(pointer: *mut u8, width: Width) -> u64 {
+    // SAFETY: the caller's promise; guest memory is only accessed in ways that may race with atomics.
+    unsafe {
+        match width {
+            Width::W1 => AtomicU8::from_ptr(pointer).load(Ordering::Acquire).into(),
+            Width::W2 => u16::from_le(AtomicU16::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
+            Width::W4 => u32::from_le(AtomicU32::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
+            Width::W8 => u64::from_le(AtomicU64::from_ptr(pointer.cast()).load(Ordering::Acquire)),
+        }
+    }
+}
+
+/// Stores to guest memory, which is little-endian; the caller notes the write.
+///
+/// # Safety
+/// As for [`load_at`].
+#[inline(always)]
+pub(super) unsafe fn store_at(pointer: *mut u8, width: Width, value: u64) {
+    // SAFETY: as in `load_at`.
+    unsafe {
+        match width {
+            Width::W1 => AtomicU8::from_ptr(pointer).store(value as u8, Ordering::Release),
+            Width::W2 => AtomicU16::from_ptr(pointer.cast()).store((value as u16).to_le(), Ordering::Release),
+            Width::W4 => AtomicU32::from_ptr(pointer.cast()).store((value as u32).to_le(), Ordering::Release),
+            Width::W8 => AtomicU64::from_ptr(pointer.cast()).store(value.to_le(), Ordering::Release),
+        }
     }
 }
 

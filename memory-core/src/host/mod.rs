@@ -21,12 +21,14 @@ mod mapping;
 mod model;
 mod page;
 mod slice;
+mod span;
 
 pub use block::RamBlock;
 pub use builder::{HostMemoryError, RamBlockBuilder};
 pub use dirty::{DirtyClients, DirtyLog, DirtySnapshot};
 pub use page::{HostPage, PAGE_SIZE};
 pub use slice::{BlockLog, LogSlice};
+pub use span::RamSpan;
 
 /// Bytes in a page of the host, a power of two. Miri has no host.
 fn host_page_size() -> u64 {

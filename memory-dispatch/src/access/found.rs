@@ -1,5 +1,6 @@
 //! What is found at an address.
 
+use crate::hints;
 use crate::map::Direction;
 use memory_core::{Backing, HostPage, PAGE_SIZE, RamBlock, Target, Width};
 use memory_flatview::{FlatRange, Part, RangeFlags, View};
@@ -14,7 +15,7 @@ pub(crate) struct Found<'a> {
 impl<'a> Found<'a> {
     #[inline]
     pub(crate) fn at(view: &'a View, address: u64) -> Option<Self> {
-        Some(Self::inside(view.find(address)?, address))
+        Some(Self::inside(hints::find(view, address)?, address))
     }
 
     /// `range` is known to hold `address`.
