@@ -14,6 +14,9 @@ use crate::sync::{Arc, PoisonError};
 use crate::target::Target;
 use std::collections::HashSet;
 
+/// Children that are looked through one by one rather than by where they are.
+const FEW: usize = 4;
+
 /// How to take back one change.
 pub(crate) enum Undo {
     Placement(RegionId, Option<Placement>),
@@ -153,16 +156,25 @@ impl Tree {
     }
 
     /// The enabled children of a region that have a byte in `window`, in bytes from its start, from the top one down.
-    pub fn children_in(&self, id: RegionId, window: AddrRange) -> Vec<RegionId> {
-        let Some(node) = self.get(id) else { return Vec::new() };
+    ///
+    /// They are added to `found`, for whoever asks often.
+    pub fn children_in(&self, id: RegionId, window: AddrRange, found: &mut Vec<RegionId>) {
+        let Some(node) = self.get(id) else { return };
+        let is_there = |child: &&Node| {
+            let there = child.range().is_some_and(|range| range.overlaps(window));
+            there && child.is_enabled()
+        };
+        if node.children.len() <= FEW {
+            let children = node.children.values().copied();
+            return found.extend(children.filter(|child| self.get(*child).as_ref().is_some_and(is_there)));
+        }
         let placed = node.extents.near(window).filter_map(|child| {
-            let node = self.get(child)?;
-            node.range().filter(|range| range.overlaps(window))?;
+            let node = self.get(child).filter(is_there)?;
             Some((node.placement?.rank(), child))
         });
         let mut placed: Vec<_> = placed.collect();
         placed.sort_unstable_by_key(|(rank, _)| *rank);
-        placed.into_iter().map(|(_, child)| child).collect()
+        found.extend(placed.into_iter().map(|(_, child)| child));
     }
 
     /// Changes a node, and the parent's indexes with it.

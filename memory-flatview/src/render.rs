@@ -101,16 +101,18 @@ fn collect(tree: &Tree, root: RegionId, window: AddrRange) -> Vec<Leaf> {
     // a stack of our own: a deep tree must not overflow the thread's
     let mut steps = Vec::with_capacity(8);
     steps.push(Step::Visit(first));
+    let mut children = Vec::with_capacity(8);
     while let Some(step) = steps.pop() {
         match step {
             Step::Answer(leaf) => leaves.push(leaf),
-            Step::Visit(visit) => visit_region(tree, &visit, &mut steps),
+            Step::Visit(visit) => visit_region(tree, &visit, &mut steps, &mut children),
         }
     }
     leaves
 }
 
-fn visit_region(tree: &Tree, visit: &Visit, steps: &mut Vec<Step>) {
+/// Adds what is to be done next. `children` is room to work in.
+fn visit_region(tree: &Tree, visit: &Visit, steps: &mut Vec<Step>, children: &mut Vec<RegionId>) {
     let Some(node) = tree.get(visit.region).filter(|node| node.is_enabled()) else { return };
     let Some(range) = clipped(visit.base, node.size(), visit.clip) else { return };
     let inherited = visit.inherited | (node.flags() & Flags::INHERITED);
@@ -134,7 +136,8 @@ fn visit_region(tree: &Tree, visit: &Visit, steps: &mut Vec<Step>) {
     // only those that are there at all: a window of a large container is rendered without a look at the rest
     let within = |address: u64| (i128::from(address) - visit.base) as u64;
     let Some(within) = AddrRange::new(within(range.start()), within(range.last())) else { return };
-    for child in tree.children_in(visit.region, within).into_iter().rev() {
+    tree.children_in(visit.region, within, children);
+    for child in children.drain(..).rev() {
         let Some(place) = tree.get(child).and_then(|child| child.placement()) else { continue };
         let Some(shows) = narrowed(visit.shows, place.shows) else { continue };
         let base = visit.base + i128::from(place.address);
