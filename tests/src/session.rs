@@ -82,6 +82,11 @@ impl Session {
         self.expect("\n=> ")
     }
 
+    /// Stops the machine, whatever its guest is at.
+    pub fn quit(&self) {
+        self.control.quit();
+    }
+
     /// Everything that was printed so far.
     pub fn transcript(&self) -> String {
         String::from_utf8_lossy(&self.output.seen.0.lock().unwrap().bytes).into_owned()

@@ -4,13 +4,19 @@
 //! into `target/bench`.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::workspace::{Workspace, succeeds};
+use crate::tally::Skip;
+use crate::workspace::{Workspace, runs, succeeds};
 
 /// The package.
 const PACKAGE: &str = "tests/bench";
+/// Where the figures are told.
+const PAGE: &str = "docs/performance.md";
+/// What operations may take.
+const INSTRUCTIONS: &str = "tests/bench/instructions.toml";
 
 /// What to measure, and where to write it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -23,19 +29,34 @@ pub struct Options {
     /// Write all numbers to a file, too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Count instructions of a few operations under Valgrind instead, and compare them with what is committed.
+    #[arg(long, conflicts_with_all = ["filter", "list", "json"])]
+    pub instructions: bool,
+    /// Commit to what is counted now.
+    #[arg(long, requires = "instructions")]
+    pub accept: bool,
 }
 
-/// Builds the program and runs it; true if it measured all that was wanted.
+/// Builds the programs and measures; true if all that was wanted could be, and no operation takes more instructions than it
+/// may. A run of everything writes the page anew.
 ///
 /// # Errors
 ///
-/// Cargo cannot be started.
+/// Cargo or the program cannot be started.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
-    let mut command = workspace.cargo();
-    let manifest = workspace.root().join(PACKAGE).join("Cargo.toml");
-    command.args(["run", "--quiet", "--release", "--bin", "bench", "--manifest-path"]).arg(manifest);
-    command.arg("--target-dir").arg(workspace.scratch().join("bench")).env_remove("CARGO_BUILD_TARGET");
-    command.arg("--").args(&options.filter);
+    if options.instructions && !runs("valgrind", "--version") {
+        println!("{}", Skip { name: "instructions".to_owned(), why: "valgrind is not installed".to_owned() });
+        return Ok(true);
+    }
+    if !build(workspace)? {
+        return Ok(false);
+    }
+    let mut command = Command::new(workspace.scratch().join("bench/release/bench"));
+    command.current_dir(workspace.root()).args(&options.filter);
+    if options.instructions {
+        command.args(["--instructions", INSTRUCTIONS]).args(options.accept.then_some("--accept"));
+        return succeeds(&mut command);
+    }
     if options.list {
         command.arg("--list");
     }
@@ -44,5 +65,16 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         let json = std::path::absolute(json).with_context(|| format!("cannot find {}", json.display()))?;
         command.arg("--json").arg(json);
     }
+    if options.filter.is_none() && !options.list {
+        command.arg("--page").arg(workspace.root().join(PAGE));
+    }
+    succeeds(&mut command)
+}
+
+fn build(workspace: &Workspace) -> Result<bool> {
+    let mut command = workspace.cargo();
+    let manifest = workspace.root().join(PACKAGE).join("Cargo.toml");
+    command.args(["build", "--quiet", "--release", "--bins", "--manifest-path"]).arg(manifest);
+    command.arg("--target-dir").arg(workspace.scratch().join("bench")).env_remove("CARGO_BUILD_TARGET");
     succeeds(&mut command)
 }

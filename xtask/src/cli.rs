@@ -69,7 +69,7 @@ pub enum Command {
     /// Build the documentation; a warning is an error.
     Doc,
     /// All proofs in the form that CI runs: loom with two interruptions, Miri, the sanitizers, 30 s of stress, 20 s of each
-    /// fuzz target.
+    /// fuzz target, counts of instructions.
     Proofs,
     /// Check the models of what threads do to each other, with loom, against the real crates.
     Loom(loom::Options),

@@ -5,12 +5,12 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{asan, fuzz, loom, miri, stress, tsan};
+use crate::{asan, bench, fuzz, loom, miri, stress, tsan};
 
 /// One chore in its bounded form.
 type Step = (&'static str, fn(&Workspace) -> Result<bool>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("loom", |workspace| {
         loom::run(workspace, &loom::Options { filter: None, preemptions: Some(2), jobs: 2, mutants: false })
     }),
@@ -21,6 +21,9 @@ const STEPS: [Step; 6] = [
     ("fuzz", |workspace| {
         let options = fuzz::Options { target: None, all: true, list: false, seconds: 20, minimise: false };
         fuzz::run(workspace, &options)
+    }),
+    ("instructions", |workspace| {
+        bench::run(workspace, &bench::Options { instructions: true, ..bench::Options::default() })
     }),
 ];
 

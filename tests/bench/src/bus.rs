@@ -1,10 +1,10 @@
 //! Buses that are measured side by side: the same registers at the same addresses.
 
-mod dragonball;
-mod flatland;
-mod hand;
-mod machina;
-mod rsemu;
+pub mod dragonball;
+pub mod flatland;
+pub mod hand;
+pub mod machina;
+pub mod rsemu;
 mod slots;
 mod vm_device;
 
@@ -26,6 +26,7 @@ pub mod name {
 }
 
 /// Which registers there are, and how they are accessed.
+#[derive(Clone)]
 pub struct Layout {
     /// First address and bytes of each.
     pub regions: Vec<(u64, u64)>,
@@ -72,6 +73,18 @@ impl Layout {
         Self { mixed: true, ..self }
     }
 
+    /// The first region's first address.
+    pub fn start(&self) -> u64 {
+        self.regions.first().map_or(0, |(start, _)| *start)
+    }
+
+    /// The number of the region that an address lies in, and the offset in it.
+    pub fn locate(&self, address: u64) -> Option<(usize, u64)> {
+        let after = self.regions.partition_point(|(start, _)| *start <= address);
+        let number = after.checked_sub(1)?;
+        self.regions.get(number).map(|(start, _)| (number, address - start))
+    }
+
     /// Addresses in the regions from number `first` on, `count` of them.
     pub fn stream(&self, first: usize, count: usize) -> Stream {
         let own = self.regions.get(first..first + count).unwrap_or_default();
@@ -101,6 +114,7 @@ pub fn all(layout: &Layout) -> Vec<Box<dyn Bus>> {
         Box::new(flatland::ByHandle(machine.clone())),
         Box::new(flatland::BySpace(machine)),
         Box::new(slots::Slots::new(layout)),
+        Box::new(slots::Acquire::default()),
         Box::new(dragonball::Alone::new(layout)),
         Box::new(dragonball::Cached::new(layout)),
         Box::new(vm_device::Alone::new(layout)),

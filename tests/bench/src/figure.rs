@@ -61,6 +61,7 @@ pub fn digits(value: f64) -> String {
         0.0 => "0".to_owned(),
         size if size >= 99.95 => format!("{value:.0}"),
         size if size >= 9.995 => format!("{value:.1}"),
+        size if size < 0.0995 => format!("{value:.4}"),
         _ => format!("{value:.2}"),
     }
 }

@@ -1,6 +1,13 @@
 //! The figures, in the order of the tables.
 
+mod commit;
+mod footprint;
+mod guest;
+mod host;
+mod hotplug;
 mod mmio;
+mod ram;
+mod stall;
 
 use crate::figure::Figure;
 use crate::pin::Cores;
@@ -32,4 +39,13 @@ impl Wanted<'_> {
 }
 
 /// Every topic.
-pub const TOPICS: &[Topic] = &[mmio::TOPIC];
+pub const TOPICS: &[Topic] = &[
+    mmio::TOPIC,
+    ram::TOPIC,
+    host::TOPIC,
+    commit::TOPIC,
+    hotplug::TOPIC,
+    stall::TOPIC,
+    footprint::TOPIC,
+    guest::TOPIC,
+];

@@ -9,6 +9,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+const NO_PANIC: &str = "what is measured does not panic";
+
 /// Something that is measured: makes each thread's work, in that thread.
 pub struct Contestant<'a> {
     name: String,
@@ -39,8 +41,8 @@ impl Plan {
     /// For what takes nanoseconds.
     pub const FAST: Self = Self {
         sample: Duration::from_micros(80),
-        rounds: 151,
-        budget: Duration::from_millis(60),
+        rounds: 301,
+        budget: Duration::from_millis(120),
         warm: true,
     };
     /// For what takes microseconds or more.
@@ -113,8 +115,12 @@ pub fn measure(cores: &Cores, threads: usize, plan: Plan, contestants: Vec<Conte
     contestants.push(Contestant::new("calibration", |_| calibration()));
     let contestants = contestants;
     let count = contestants.len();
-    cores.pin(0);
-    let sizes: Vec<Size> = contestants.iter().map(|contestant| Size::find(contestant, plan)).collect();
+    let find = || {
+        cores.pin(0);
+        contestants.iter().map(|contestant| Size::find(contestant, plan)).collect()
+    };
+    // the calling thread is never pinned: what it starts would be as well
+    let sizes: Vec<Size> = std::thread::scope(|scope| scope.spawn(find).join()).expect(NO_PANIC);
     let gate = Gate { threads, arrived: AtomicUsize::new(0) };
     let run = |thread: usize| {
         cores.pin(thread);
@@ -144,18 +150,11 @@ pub fn measure(cores: &Cores, threads: usize, plan: Plan, contestants: Vec<Conte
         }
         samples
     };
-    let per_thread: Vec<Vec<Vec<f64>>> = if threads == 1 {
-        vec![run(0)]
-    } else {
-        std::thread::scope(|scope| {
-            let run = &run;
-            let started: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
-            started
-                .into_iter()
-                .map(|thread| thread.join().expect("a measured thread does not panic"))
-                .collect()
-        })
-    };
+    let per_thread: Vec<Vec<Vec<f64>>> = std::thread::scope(|scope| {
+        let run = &run;
+        let started: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
+        started.into_iter().map(|thread| thread.join().expect(NO_PANIC)).collect()
+    });
     let mean_of = |index: usize| -> Vec<f64> {
         let samples: Vec<&Vec<f64>> = per_thread.iter().filter_map(|thread| thread.get(index)).collect();
         let rounds = samples.first().map_or(0, |first| first.len());
@@ -169,6 +168,15 @@ pub fn measure(cores: &Cores, threads: usize, plan: Plan, contestants: Vec<Conte
     let mut measured: Vec<Measured> = contestants.iter().enumerate().map(stat).collect();
     let addition = measured.pop().map_or(1.0, |calibration| calibration.stat.median);
     Results { measured, addition }
+}
+
+/// Runs something that takes its own time so often, on one core.
+pub fn timed(cores: &Cores, rounds: usize, mut run: impl FnMut() -> Duration + Send) -> Stat {
+    let all = || {
+        cores.pin(0);
+        (0..rounds).map(|_| run().as_nanos() as f64).collect()
+    };
+    Stat::of(std::thread::scope(|scope| scope.spawn(all).join()).expect(NO_PANIC))
 }
 
 /// Additions each of which needs the result of the one before.

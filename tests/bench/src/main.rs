@@ -4,12 +4,17 @@
 //! before or after: others use the host as well.
 #![forbid(unsafe_code)]
 
+mod board;
 mod bus;
 mod device;
 mod figure;
 mod figures;
 mod harness;
+mod instructions;
+mod page;
 mod pin;
+mod plot;
+mod ram;
 mod report;
 mod stream;
 
@@ -18,6 +23,7 @@ use clap::Parser;
 use figures::{TOPICS, Wanted};
 use pin::Cores;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// What to measure, and where to write it.
 #[derive(Parser)]
@@ -31,10 +37,38 @@ struct Cli {
     /// Write all numbers to a file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the tables into the generated part of this page, and plots into a folder of its name beside it.
+    #[arg(long, value_name = "FILE", conflicts_with = "filter")]
+    page: Option<PathBuf>,
+    /// Count instructions under Valgrind instead, and compare them with this file.
+    #[arg(long, value_name = "FILE")]
+    instructions: Option<PathBuf>,
+    /// Replace that file by what was counted.
+    #[arg(long, requires = "instructions")]
+    accept: bool,
+    /// Only do the operation of this name: for the processes that are counted.
+    #[arg(long, hide = true)]
+    kernel: Option<String>,
+    /// So often.
+    #[arg(long, hide = true, default_value_t = 1)]
+    count: usize,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
+    if let Some(name) = &cli.kernel {
+        instructions::kernel(name, cli.count)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(expectations) = &cli.instructions {
+        let well = instructions::run(expectations, cli.accept)?;
+        return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    measure(&cli)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(cli: &Cli) -> Result<()> {
     let ids: Vec<&str> = TOPICS.iter().flat_map(|topic| topic.figures).copied().collect();
     if cli.list {
         ids.iter().for_each(|id| println!("{id}"));
@@ -57,6 +91,9 @@ fn main() -> Result<()> {
     if let Some(path) = &cli.json {
         let text = serde_json::to_string_pretty(&figures)?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = &cli.page {
+        page::write(path, &cores, &figures).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

@@ -34,11 +34,18 @@ fn line(figure: &Figure, row: &Row) -> Vec<String> {
     let ours = figure.ours_of(row).map(|ours| ratio(ours.stat.median, row.stat.median));
     cells.push(ours.unwrap_or("-".to_owned()));
     if figure.unit.is_calibrated() {
-        cells.push(
-            row.addition.map_or("-".to_owned(), |addition| format!("{:.0}", row.stat.median / addition)),
-        );
+        cells.push(row.addition.map_or("-".to_owned(), |addition| count(row.stat.median / addition)));
     }
     cells
+}
+
+/// A number of additions, short.
+fn count(value: f64) -> String {
+    match value {
+        small if small < 1e4 => format!("{small:.0}"),
+        middling if middling < 1e7 => format!("{:.0} k", middling / 1e3),
+        large => format!("{:.0} M", large / 1e6),
+    }
 }
 
 /// The summary: what was asked for, what was reached.

@@ -1,6 +1,7 @@
 //! The addresses of a measurement, and the loops over them.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 /// A thread's work: does so many operations.
 pub type Work<'a> = Box<dyn FnMut(usize) + 'a>;
@@ -12,7 +13,7 @@ pub type Work<'a> = Box<dyn FnMut(usize) + 'a>;
 pub struct Stream {
     base: u64,
     shift: u32,
-    entries: Vec<u32>,
+    entries: Arc<[u32]>,
 }
 
 /// Addresses in a sequence: more than branch predictors learn by heart, and 16 KiB.
@@ -30,17 +31,33 @@ impl Stream {
         Self { base, shift, entries }
     }
 
+    /// Other addresses in the same order, multiples of the same unit from `base` on.
+    #[must_use]
+    pub fn mapped(&self, base: u64, to: impl Fn(u64) -> u64) -> Self {
+        let entry = |entry: &u32| {
+            let address = to(self.base + (u64::from(*entry) << self.shift));
+            u32::try_from((address - base) >> self.shift).expect("within 2^32 units of the base")
+        };
+        Self { base, shift: self.shift, entries: self.entries.iter().map(entry).collect() }
+    }
+
+    /// How many addresses there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Loads that depend on each other: the next address is known only when the value is. `access` gives the value,
     /// which is 0, unknown to the compiler.
     #[inline(always)]
-    pub fn chase<'a>(&'a self, mut access: impl FnMut(u64) -> u64 + 'a) -> Work<'a> {
-        let (mut at, mask) = (0, self.entries.len() - 1);
+    pub fn chase<'a>(&self, mut access: impl FnMut(u64) -> u64 + 'a) -> Work<'a> {
+        let Self { base, shift, entries } = self.clone();
+        let (mut at, mask) = (0, entries.len() - 1);
         Box::new(move |count| {
             let mut value = black_box(0u64);
             for _ in 0..count {
-                let entry = self.entries.get(at & mask).copied().unwrap_or(0);
+                let entry = entries.get(at & mask).copied().unwrap_or(0);
                 at += 1;
-                value = access(self.base + ((u64::from(entry) << self.shift) ^ value));
+                value = access(base + ((u64::from(entry) << shift) ^ value));
             }
             assert_eq!(value, 0, "a load failed");
         })
@@ -49,28 +66,29 @@ impl Stream {
     /// Stores, each of which ends before the next one begins. A store has no value to wait for: the processor's time
     /// stamp is taken after it, which waits for all that came before, and the next address depends on that.
     #[inline(always)]
-    pub fn march<'a>(&'a self, mut access: impl FnMut(u64) + 'a) -> Work<'a> {
-        let (mut at, mask) = (0, self.entries.len() - 1);
+    pub fn march<'a>(&self, mut access: impl FnMut(u64) + 'a) -> Work<'a> {
+        let Self { base, shift, entries } = self.clone();
+        let (mut at, mask) = (0, entries.len() - 1);
         Box::new(move |count| {
             let none = black_box(0u64);
             let mut value = 0;
             for _ in 0..count {
-                let entry = self.entries.get(at & mask).copied().unwrap_or(0);
+                let entry = entries.get(at & mask).copied().unwrap_or(0);
                 at += 1;
-                access(self.base + ((u64::from(entry) << self.shift) ^ value));
+                access(base + ((u64::from(entry) << shift) ^ value));
                 value = stamp() & none;
             }
         })
     }
 
     /// The loop of [`Stream::chase`] with nothing in it.
-    pub fn empty_chase(&self) -> Work<'_> {
+    pub fn empty_chase(&self) -> Work<'static> {
         let mask = black_box(0u64);
         self.chase(move |address| address & mask)
     }
 
     /// The loop of [`Stream::march`] with nothing in it.
-    pub fn empty_march(&self) -> Work<'_> {
+    pub fn empty_march(&self) -> Work<'static> {
         self.march(|address| {
             black_box(address);
         })

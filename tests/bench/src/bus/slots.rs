@@ -1,55 +1,45 @@
-//! The limit: it is known without a look-up which device is meant, and that is called.
+//! The limits: it is known without a look-up which device is meant, and that is called; and the one load without which
+//! nobody can know that the map has not changed.
 
 use super::{Bus, Layout, name};
 use crate::device::device;
 use crate::stream::{Stream, Work};
 use memory_core::{Mmio, TxAttrs, Width};
+use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Devices by number. Where an address's number cannot be computed, a table of all pages (all ports) has it, which is
-/// as little as any look-up can do.
+/// Devices by number.
 pub struct Slots {
     devices: Vec<Arc<dyn Mmio>>,
-    /// Device numbers by `(address - base) >> shift`.
-    numbers: Vec<u16>,
-    base: u64,
-    shift: u32,
+    layout: Layout,
     width: Width,
 }
+
+/// From the first offset of one device to that of the next, in streams of numbers and offsets.
+const SLOT: u64 = 0x1000;
 
 impl Slots {
     pub fn new(layout: &Layout) -> Self {
         let device = |index: usize| -> Arc<dyn Mmio> {
             device!(layout.mixed, index, Kind => Arc::new(Kind::default()))
         };
-        let devices: Vec<_> = (0..layout.regions.len()).map(device).collect();
-        let base = layout.regions.first().map_or(0, |(start, _)| *start);
-        let shift = if layout.ports { 0 } else { 12 };
-        let mut numbers = Vec::new();
-        for (number, (start, size)) in layout.regions.iter().enumerate() {
-            let first = ((start - base) >> shift) as usize;
-            numbers.resize(first, 0);
-            numbers.resize(first + (size >> shift) as usize, number as u16);
-        }
+        let devices = (0..layout.regions.len()).map(device).collect();
         let width = if layout.ports { Width::W1 } else { Width::W4 };
-        Self { devices, numbers, base, shift, width }
+        Self { devices, layout: layout.clone(), width }
     }
 
-    /// Regions that lie one after the other need no table.
-    fn is_dense(&self) -> bool {
-        self.numbers.len() == self.devices.len() && self.devices.len().is_power_of_two()
-    }
-
-    #[inline]
-    fn by_place(&self, address: u64) -> Option<&dyn Mmio> {
-        let index = ((address - self.base) >> self.shift) as usize & (self.devices.len() - 1);
-        self.devices.get(index).map(|device| &**device)
+    /// The same registers as `stream`, each by the number of its device and the offset in it: that is what is known.
+    fn known(&self, stream: &Stream) -> Stream {
+        stream.mapped(0, |address| {
+            let (number, offset) = self.layout.locate(address).expect("an address of a register");
+            number as u64 * SLOT + offset
+        })
     }
 
     #[inline]
-    fn by_number(&self, address: u64) -> Option<&dyn Mmio> {
-        let number = *self.numbers.get(((address - self.base) >> self.shift) as usize)?;
-        self.devices.get(usize::from(number)).map(|device| &**device)
+    fn device(&self, address: u64) -> Option<&dyn Mmio> {
+        self.devices.get((address / SLOT) as usize).map(|device| &**device)
     }
 }
 
@@ -59,28 +49,51 @@ impl Bus for Slots {
     }
 
     fn reads<'a>(&'a self, stream: &'a Stream) -> Work<'a> {
-        let width = self.width;
-        let read = move |device: Option<&dyn Mmio>, address: u64| {
-            let value = device.map(|device| device.read(address & 0xfff, width, TxAttrs::default()));
+        self.known(stream).chase(|address| {
+            let device = self.device(address);
+            let value = device.map(|device| device.read(address % SLOT, self.width, TxAttrs::default()));
             value.and_then(Result::ok).unwrap_or(1)
-        };
-        if self.is_dense() {
-            stream.chase(move |address| read(self.by_place(address), address))
-        } else {
-            stream.chase(move |address| read(self.by_number(address), address))
-        }
+        })
     }
 
     fn writes<'a>(&'a self, stream: &'a Stream) -> Work<'a> {
-        let width = self.width;
-        let write = move |device: Option<&dyn Mmio>, address: u64| {
-            let written = device.map(|device| device.write(address & 0xfff, width, 0, TxAttrs::default()));
+        self.known(stream).march(|address| {
+            let device = self.device(address);
+            let written =
+                device.map(|device| device.write(address % SLOT, self.width, 0, TxAttrs::default()));
             assert_eq!(written, Some(Ok(())));
-        };
-        if self.is_dense() {
-            stream.march(move |address| write(self.by_place(address), address))
-        } else {
-            stream.march(move |address| write(self.by_number(address), address))
-        }
+        })
+    }
+}
+
+/// One atomic load with acquire ordering, and no device.
+#[derive(Default)]
+pub struct Acquire {
+    words: [AtomicU64; 2],
+}
+
+impl Acquire {
+    /// A load that must wait for `address`: a check of bounds would let the processor guess its place, so there is none.
+    #[inline(always)]
+    fn load(&self, address: u64, none: usize) -> u64 {
+        self.words[address as usize & none & 1].load(Ordering::Acquire)
+    }
+}
+
+impl Bus for Acquire {
+    fn name(&self) -> &'static str {
+        "limit: one atomic acquire load"
+    }
+
+    fn reads<'a>(&'a self, stream: &'a Stream) -> Work<'a> {
+        let none = black_box(0);
+        stream.chase(move |address| self.load(address, none))
+    }
+
+    fn writes<'a>(&'a self, stream: &'a Stream) -> Work<'a> {
+        let none = black_box(0);
+        stream.march(move |address| {
+            black_box(self.load(address, none));
+        })
     }
 }
