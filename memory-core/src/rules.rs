@@ -6,6 +6,7 @@
 use crate::access::{BusFault, ByteOrder, TxAttrs, Width};
 use crate::sync::Arc;
 use std::fmt;
+use std::hint::cold_path;
 use std::ops::RangeInclusive;
 
 /// The byte order of a device's registers.
@@ -344,7 +345,13 @@ impl DirectRules {
     /// A value of the bus in the device's byte order, and back. What is above the width is cut off.
     #[inline]
     pub fn reordered(self, width: Width, value: u64, bus: ByteOrder) -> u64 {
-        if self.endian.on(bus) == bus { value & width.mask() } else { width.swap_bytes(value) }
+        if self.endian.on(bus) == bus {
+            value & width.mask()
+        } else {
+            // a branch, which is foreseen, and not a wait for both
+            cold_path();
+            width.swap_bytes(value)
+        }
     }
 
     /// Whether re-entry is allowed.

@@ -7,6 +7,7 @@ use crate::space::AddressSpace;
 use crate::sync::Arc;
 use memory_core::{AddrRange, BusFault, ByteOrder, Endian, RamSpan, TxAttrs, Width};
 use std::fmt;
+use std::hint::cold_path;
 
 /// Host memory at the start of a window.
 struct Cached {
@@ -68,16 +69,21 @@ impl Window {
     /// An access error out of bounds, or the fault of the access.
     #[inline]
     pub fn load(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
-        match self.read.as_ref().and_then(|cached| cached.span.load(offset, width)) {
-            Some(value) => Ok(self.ordered(width, value)),
-            None => self.load_beyond(offset, width),
+        if let Some(cached) = &self.read
+            && let Some(value) = cached.span.load_aligned(offset, width)
+        {
+            return Ok(self.ordered(width, value));
         }
+        self.load_any(offset, width)
     }
 
-    /// A load of what is no memory at the window's start.
+    /// As [`Window::load`], wherever it leads.
     #[cold]
-    fn load_beyond(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
-        self.space.load(self.address(offset, width)?, width, self.attrs)
+    fn load_any(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
+        match self.read.as_ref().and_then(|cached| cached.span.load(offset, width)) {
+            Some(value) => Ok(self.ordered(width, value)),
+            None => self.space.load(self.address(offset, width)?, width, self.attrs),
+        }
     }
 
     /// Writes `width` bytes at `offset`, in the space's byte order.
@@ -86,14 +92,15 @@ impl Window {
     /// An access error out of bounds, or the fault of the access.
     #[inline]
     pub fn store(&self, offset: u64, width: Width, value: u64) -> Result<(), BusFault> {
-        let ordered = self.ordered(width, value);
-        match &self.write {
-            Some(cached) if cached.span.store(offset, width, ordered) => Ok(()),
-            _ => self.store_beyond(offset, width, value),
+        if let Some(cached) = &self.write
+            && cached.span.store(offset, width, self.ordered(width, value))
+        {
+            return Ok(());
         }
+        self.store_beyond(offset, width, value)
     }
 
-    /// As [`Window::load_beyond`].
+    /// A store to what is no memory at the window's start.
     #[cold]
     fn store_beyond(&self, offset: u64, width: Width, value: u64) -> Result<(), BusFault> {
         self.space.store(self.address(offset, width)?, width, value, self.attrs)
@@ -119,7 +126,11 @@ impl Window {
     fn ordered(&self, width: Width, value: u64) -> u64 {
         match self.order {
             ByteOrder::Little => value & width.mask(),
-            ByteOrder::Big => width.swap_bytes(value),
+            ByteOrder::Big => {
+                // a branch, which is foreseen: what is loaded does not wait for the order of the space
+                cold_path();
+                width.swap_bytes(value)
+            }
         }
     }
 }

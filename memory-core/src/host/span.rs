@@ -60,19 +60,21 @@ impl RamSpan {
         (end <= self.len).then(|| self.start + offset)
     }
 
+    /// Reads `width` bytes at `offset`, if they are at a multiple of the width in the host's memory.
+    #[inline(always)]
+    pub fn load_aligned(&self, offset: u64, width: Width) -> Option<u64> {
+        let pointer = self.aligned(offset, width)?;
+        // SAFETY: `aligned` says that the bytes lie in the block, which lives, and are aligned.
+        Some(unsafe { load_at(pointer.as_ptr(), width) })
+    }
+
     /// Reads `width` bytes at `offset`.
     #[inline]
     pub fn load(&self, offset: u64, width: Width) -> Option<u64> {
-        match self.aligned(offset, width) {
-            // SAFETY: `aligned` says that the bytes lie in the block, which lives, and are aligned.
-            Some(pointer) => Some(unsafe { load_at(pointer.as_ptr(), width) }),
-            None => self.load_unaligned(offset, width),
+        match self.load_aligned(offset, width) {
+            Some(value) => Some(value),
+            None => self.block.load(self.in_block(offset, width)?, width),
         }
-    }
-
-    #[cold]
-    fn load_unaligned(&self, offset: u64, width: Width) -> Option<u64> {
-        self.block.load(self.in_block(offset, width)?, width)
     }
 
     /// Writes the low `width` bytes of `value` at `offset`; false if they do not lie inside, or may not be written.

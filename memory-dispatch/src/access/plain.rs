@@ -6,13 +6,18 @@
 use super::found::Found;
 use crate::chain;
 use memory_core::{Backing, BusFault, ByteOrder, TxAttrs, TxFlags, Width};
+use std::hint::cold_path;
 
 /// The value of host memory, which is little-endian there, in the order of a space, and back.
 #[inline(always)]
 pub(super) fn ordered(order: ByteOrder, width: Width, value: u64) -> u64 {
     match order {
         ByteOrder::Little => value,
-        ByteOrder::Big => width.swap_bytes(value),
+        ByteOrder::Big => {
+            // a branch, which is foreseen: what is loaded does not wait for the order of the space
+            cold_path();
+            width.swap_bytes(value)
+        }
     }
 }
 
