@@ -120,6 +120,7 @@ impl VcpuHandle {
         let view = cache.load();
         if view.generation() != *on {
             *on = view.generation();
+            hints.suit(view);
             moved_on(space, shared, *on);
         }
         let found = hints.find(view, address).map(|range| Found::inside(range, address));

@@ -10,6 +10,12 @@ const SETS: usize = 1024;
 /// Below this, addresses may be ports.
 const PORTS: u64 = 0x1_0000;
 
+/// 4 bytes of ports go by one set.
+const PORT_SHIFT: u32 = 2;
+
+/// A page of memory goes by one set.
+const PAGE_SHIFT: u32 = 12;
+
 /// Where addresses were found before, in a view or another.
 ///
 /// A guess is the position of a range, and the range that the view at hand has there must hold the address. So a guess of
@@ -18,24 +24,46 @@ const PORTS: u64 = 0x1_0000;
 pub(crate) struct Hints {
     /// Of the last look-up. Nothing of the address goes into it, so that a processor which expects the same range again
     /// has it at hand before the address is known.
-    last: Position,
+    last: Last,
+    /// Bits of an address that tell no set from another.
+    shift: u32,
     table: Box<[[Position; 2]; SETS]>,
+}
+
+/// A range that was found, with the addresses that it had.
+struct Last {
+    start: u64,
+    /// Its bytes, less one.
+    rest: u64,
+    position: Position,
 }
 
 impl Hints {
     pub(crate) fn new() -> Self {
-        Self { last: Position::FIRST, table: Box::new([[Position::FIRST; 2]; SETS]) }
+        Self {
+            last: Last { start: 0, rest: 0, position: Position::FIRST },
+            shift: PAGE_SHIFT,
+            table: Box::new([[Position::FIRST; 2]; SETS]),
+        }
+    }
+
+    /// Gets ready for another view: ports lie closer together than memory.
+    pub(crate) fn suit(&mut self, view: &View) {
+        let is_above = view.find(PORTS).is_some() || view.next_from(PORTS).is_some();
+        self.shift = if is_above { PAGE_SHIFT } else { PORT_SHIFT };
     }
 
     /// The range that holds `address`, guessed or searched for.
     #[inline(always)]
     pub(crate) fn find<'v>(&mut self, view: &'v View, address: u64) -> Option<&'v FlatRange> {
-        if let Some(range) = view.at(self.last, address) {
+        if address.wrapping_sub(self.last.start) <= self.last.rest
+            && let Some(range) = view.at(self.last.position, address)
+        {
             return Some(range);
         }
-        let [first, _] = self.table.get(set(address))?;
+        let [first, _] = self.table.get(set(address, self.shift) % SETS)?;
         if let Some(range) = view.at(*first, address) {
-            self.last = *first;
+            self.last = Last::new(range, *first);
             return Some(range);
         }
         self.find_further(view, address)
@@ -44,13 +72,22 @@ impl Hints {
     /// As [`Hints::find`], where the first guess of the set is wrong.
     #[inline(never)]
     fn find_further<'v>(&mut self, view: &'v View, address: u64) -> Option<&'v FlatRange> {
-        let [first, second] = self.table.get_mut(set(address))?;
+        let [first, second] = self.table.get_mut(set(address, self.shift) % SETS)?;
         std::mem::swap(first, second);
         if view.at(*first, address).is_none() {
             *first = view.position(address)?;
         }
-        self.last = *first;
-        view.get(*first)
+        let range = view.get(*first)?;
+        self.last = Last::new(range, *first);
+        Some(range)
+    }
+}
+
+impl Last {
+    #[inline(always)]
+    fn new(range: &FlatRange, position: Position) -> Self {
+        let range = range.range();
+        Self { start: range.start(), rest: range.last() - range.start(), position }
     }
 }
 
@@ -65,7 +102,8 @@ thread_local! {
 /// As [`Hints::find`], by what this thread has found before.
 #[inline]
 pub(crate) fn find(view: &View, address: u64) -> Option<&FlatRange> {
-    let index = set(address) % RECENT;
+    let shift = if address < PORTS { PORT_SHIFT } else { PAGE_SHIFT };
+    let index = set(address, shift) % RECENT;
     let guess = FOUND.with(|found| found.get(index).map(Cell::get))?;
     match view.at(guess, address) {
         Some(range) => Some(range),
@@ -84,11 +122,11 @@ fn search(view: &View, address: u64, index: usize) -> Option<&FlatRange> {
     view.get(position)
 }
 
-/// The set of an address: ports lie closer together than memory, so 4 bytes of them go by one set, a page of memory.
+/// What tells the set of an address, in the low bits.
 #[inline]
-fn set(address: u64) -> usize {
-    let number = if address < PORTS { address >> 2 } else { address >> 12 };
-    (number ^ (number >> 10) ^ (number >> 20)) as usize % SETS
+fn set(address: u64, shift: u32) -> usize {
+    let number = address >> shift;
+    (number ^ (number >> 10)) as usize
 }
 
 #[cfg(test)]
@@ -97,12 +135,14 @@ mod tests {
 
     #[test]
     fn neighbouring_ports_and_neighbouring_pages_have_sets_of_their_own() {
-        let sets = |step: u64, base: u64| {
-            let mut sets: Vec<_> = (0..SETS as u64).map(|index| set(base + index * step)).collect();
+        let sets = |shift: u32, base: u64| {
+            let address = |index| base + (index << shift);
+            let mut sets: Vec<_> = (0..SETS as u64).map(|index| set(address(index), shift) % SETS).collect();
             sets.sort_unstable();
             sets.dedup();
             sets.len()
         };
-        assert_eq!((sets(4, 0), sets(4096, 0x1000_0000), sets(4096, 0x38_0000_0000)), (SETS, SETS, SETS));
+        let memory = [0x1000_0000, 0x38_0000_0000].map(|base| sets(PAGE_SHIFT, base));
+        assert_eq!((sets(PORT_SHIFT, 0), memory), (SETS, [SETS; 2]));
     }
 }
