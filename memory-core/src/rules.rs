@@ -343,7 +343,7 @@ impl DirectRules {
     }
 
     /// A value of the bus in the device's byte order, and back. What is above the width is cut off.
-    #[inline]
+    #[inline(always)]
     pub fn reordered(self, width: Width, value: u64, bus: ByteOrder) -> u64 {
         if self.endian.on(bus) == bus {
             value & width.mask()

@@ -2,7 +2,7 @@
 
 mod found;
 mod intercept;
-mod plain;
+pub(crate) mod plain;
 mod transfer;
 mod translate;
 
@@ -14,7 +14,6 @@ use memory_core::{Backing, BoundMmio, BusFault, Permissions, TxAttrs, Width};
 use memory_flatview::{Part, View};
 
 /// Accesses on one view of one space, with the same attributes.
-#[derive(Clone, Copy)]
 pub(crate) struct Access<'a> {
     pub(crate) space: &'a AddressSpace,
     pub(crate) view: &'a View,
@@ -56,21 +55,9 @@ impl<'a> Access<'a> {
         plain::ordered(self.space.config().order, width, value)
     }
 
-    /// One access to what was found at `address`.
-    #[inline(always)]
-    pub(crate) fn load(self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
-        let order = self.space.config().order;
-        if let Some(found) = &found
-            && let Some(done) = plain::load(found, width, self.attrs, order)
-        {
-            return done;
-        }
-        self.load_any(found, address, width)
-    }
-
-    /// As [`Access::load`], whatever is there.
+    /// One access to what was found at `address`, see also [`plain`].
     #[inline(never)]
-    fn load_any(self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
+    pub(crate) fn load(&self, found: Option<Found<'_>>, address: u64, width: Width) -> Result<u64, BusFault> {
         let Some(found) = found else { return self.unassigned_read(width) };
         let Some(part) = found.range.read() else { return self.unassigned_read(width) };
         let target = part.target();
@@ -95,7 +82,7 @@ impl<'a> Access<'a> {
                     return self.load_across(address, width);
                 }
                 let to = onward.address;
-                onward.run(&self, |access| access.load(Found::at(access.view, to), to, width))
+                onward.run(self, |access| access.load(Found::at(access.view, to), to, width))
             }
             _ => self.unassigned_read(width),
         }
@@ -111,27 +98,9 @@ impl<'a> Access<'a> {
     }
 
     /// As [`Access::load`].
-    #[inline(always)]
-    pub(crate) fn store(
-        self,
-        found: Option<Found<'_>>,
-        address: u64,
-        width: Width,
-        value: u64,
-    ) -> Result<(), BusFault> {
-        let order = self.space.config().order;
-        if let Some(found) = &found
-            && let Some(done) = plain::store(found, width, value, self.attrs, order)
-        {
-            return done;
-        }
-        self.store_any(found, address, width, value)
-    }
-
-    /// As [`Access::store`], whatever is there.
     #[inline(never)]
-    fn store_any(
-        self,
+    pub(crate) fn store(
+        &self,
         found: Option<Found<'_>>,
         address: u64,
         width: Width,
@@ -156,7 +125,7 @@ impl<'a> Access<'a> {
                     return self.store_across(address, width, value);
                 }
                 let to = onward.address;
-                onward.run(&self, |access| access.store(Found::at(access.view, to), to, width, value))
+                onward.run(self, |access| access.store(Found::at(access.view, to), to, width, value))
             }
             Backing::Reservation => self.unassigned(),
             // refused memory, a debugger's write, or the end of memory

@@ -61,7 +61,7 @@ pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
         return enter_further(guard, reentry);
     }
     // a guest's access, and not a device's: nobody is there to be met again
-    CHAIN.with(|chain| {
+    CHAIN.with(move |chain| {
         let [first, ..] = &chain.guards;
         first.set(guard);
         chain.busy.set(1);
@@ -102,11 +102,8 @@ impl Chain {
 impl Drop for ChainLink {
     #[inline]
     fn drop(&mut self) {
-        let waits = CHAIN.with(|chain| {
-            chain.busy.set(chain.busy.get() - 1);
-            chain.after.get()
-        });
-        if waits {
+        CHAIN.with(|chain| chain.busy.set(chain.busy.get() - 1));
+        if CHAIN.with(|chain| chain.after.get()) {
             run_after();
         }
     }

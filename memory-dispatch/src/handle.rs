@@ -1,6 +1,6 @@
 //! A vCPU thread's way into an address space.
 
-use crate::access::{Access, Found, page};
+use crate::access::{Access, Found, page, plain};
 use crate::chain;
 use crate::hints::Hints;
 use crate::space::AddressSpace;
@@ -108,9 +108,9 @@ impl VcpuHandle {
         }
     }
 
-    /// Begins an access, with what is found at `address`.
+    /// Begins an access: the published view, and what is found there at `address`.
     #[inline(always)]
-    fn access(&mut self, address: u64, attrs: TxAttrs) -> Result<(Access<'_>, Option<Found<'_>>), BusFault> {
+    fn look(&mut self, address: u64) -> Result<(&AddressSpace, &View, Option<Found<'_>>), BusFault> {
         chain::check_unlocked()?;
         let Self { space, cache, on, hints, shared } = self;
         let cache = match cache {
@@ -124,7 +124,7 @@ impl VcpuHandle {
             moved_on(space, shared, *on);
         }
         let found = hints.find(view, address).map(|range| Found::inside(range, address));
-        Ok((Access::new(space, view, attrs), found))
+        Ok((space, view, found))
     }
 
     /// As [`AddressSpace::load`].
@@ -133,8 +133,11 @@ impl VcpuHandle {
     /// The fault.
     #[inline]
     pub fn load(&mut self, address: u64, width: Width, attrs: TxAttrs) -> Result<u64, BusFault> {
-        let (access, found) = self.access(address, attrs)?;
-        access.load(found, address, width)
+        let (space, view, found) = self.look(address)?;
+        match plain::load(found.as_ref(), width, attrs, space.config().order) {
+            Some(done) => done,
+            None => Access::new(space, view, attrs).load(found, address, width),
+        }
     }
 
     /// As [`AddressSpace::store`].
@@ -143,8 +146,11 @@ impl VcpuHandle {
     /// The fault.
     #[inline]
     pub fn store(&mut self, address: u64, width: Width, value: u64, attrs: TxAttrs) -> Result<(), BusFault> {
-        let (access, found) = self.access(address, attrs)?;
-        access.store(found, address, width, value)
+        let (space, view, found) = self.look(address)?;
+        match plain::store(found.as_ref(), width, value, attrs, space.config().order) {
+            Some(done) => done,
+            None => Access::new(space, view, attrs).store(found, address, width, value),
+        }
     }
 
     /// As [`AddressSpace::read`].
@@ -152,8 +158,8 @@ impl VcpuHandle {
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn read(&mut self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Result<(), BusFault> {
-        match self.access(address, attrs) {
-            Ok((access, _)) => access.read(address, bytes),
+        match self.look(address) {
+            Ok((space, view, _)) => Access::new(space, view, attrs).read(address, bytes),
             Err(fault) => {
                 bytes.fill(0);
                 Err(fault)
@@ -166,8 +172,8 @@ impl VcpuHandle {
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn write(&mut self, address: u64, bytes: &[u8], attrs: TxAttrs) -> Result<(), BusFault> {
-        let (access, _) = self.access(address, attrs)?;
-        access.write(address, bytes)
+        let (space, view, _) = self.look(address)?;
+        Access::new(space, view, attrs).write(address, bytes)
     }
 
     /// As [`AddressSpace::load_as`].
@@ -213,13 +219,13 @@ impl VcpuHandle {
         new: u64,
         attrs: TxAttrs,
     ) -> Result<Result<u64, u64>, BusFault> {
-        let (access, _) = self.access(address, attrs)?;
-        access.compare_exchange(address, width, current, new)
+        let (space, view, _) = self.look(address)?;
+        Access::new(space, view, attrs).compare_exchange(address, width, current, new)
     }
 
     /// As [`AddressSpace::page`].
     pub fn page(&mut self, address: u64, write: bool) -> Option<HostPage> {
-        let (_, found) = self.access(address, TxAttrs::default()).ok()?;
+        let (_, _, found) = self.look(address).ok()?;
         page(found?, address, write)
     }
 }

@@ -1,6 +1,6 @@
 //! Address spaces.
 
-use crate::access::{Access, Found};
+use crate::access::{Access, Found, plain};
 use crate::chain;
 use crate::handle::{HandleShared, VcpuHandle};
 use crate::map::Bounce;
@@ -163,7 +163,13 @@ impl AddressSpace {
     /// # Errors
     /// The fault; the value counts as 0 then.
     pub fn load(&self, address: u64, width: Width, attrs: TxAttrs) -> Result<u64, BusFault> {
-        self.access(attrs, |access| access.load(Found::at(access.view, address), address, width))
+        chain::check_unlocked()?;
+        let view = self.look();
+        let found = Found::at(&view, address);
+        match plain::load(found.as_ref(), width, attrs, self.config.order) {
+            Some(done) => done,
+            None => Access::new(self, &view, attrs).load(found, address, width),
+        }
     }
 
     /// Writes the low `width` bytes of `value` at `address` in the space's byte order, as one access to one region.
@@ -171,7 +177,13 @@ impl AddressSpace {
     /// # Errors
     /// The fault; nothing was written then, except by a device that failed half-way.
     pub fn store(&self, address: u64, width: Width, value: u64, attrs: TxAttrs) -> Result<(), BusFault> {
-        self.access(attrs, |access| access.store(Found::at(access.view, address), address, width, value))
+        chain::check_unlocked()?;
+        let view = self.look();
+        let found = Found::at(&view, address);
+        match plain::store(found.as_ref(), width, value, attrs, self.config.order) {
+            Some(done) => done,
+            None => Access::new(self, &view, attrs).store(found, address, width, value),
+        }
     }
 
     /// As [`AddressSpace::load`], with the value in the byte order that is asked for; native is the space's own. QEMU's

@@ -27,13 +27,15 @@ fn runs_devices(attrs: TxAttrs) -> bool {
     !attrs.flags.intersects(TxFlags::MEMORY_ONLY.union(TxFlags::DEBUG))
 }
 
+/// A load from what was found at an address.
 #[inline(always)]
-pub(super) fn load(
-    found: &Found<'_>,
+pub(crate) fn load(
+    found: Option<&Found<'_>>,
     width: Width,
     attrs: TxAttrs,
     order: ByteOrder,
 ) -> Option<Result<u64, BusFault>> {
+    let found = found?;
     let part = found.range.read()?;
     let offset = found.offset(part);
     if let (Some(device), direct) = found.range.device() {
@@ -54,14 +56,16 @@ pub(super) fn load(
     }
 }
 
+/// As [`load`].
 #[inline(always)]
-pub(super) fn store(
-    found: &Found<'_>,
+pub(crate) fn store(
+    found: Option<&Found<'_>>,
     width: Width,
     value: u64,
     attrs: TxAttrs,
     order: ByteOrder,
 ) -> Option<Result<(), BusFault>> {
+    let found = found?;
     if !found.range.is_simple() || found.is_read_only() {
         return None;
     }
