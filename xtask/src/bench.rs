@@ -3,10 +3,10 @@
 //! The package is a workspace of its own, so that the crates that it compares us with weigh on nothing else. It is built
 //! into `target/bench`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::tally::Skip;
 use crate::workspace::{Workspace, runs, succeeds};
@@ -48,7 +48,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         println!("{}", Skip { name: "instructions".to_owned(), why: "valgrind is not installed".to_owned() });
         return Ok(true);
     }
-    if !build(workspace)? {
+    let manifest = workspace.root().join(PACKAGE).join("Cargo.toml");
+    if let Some(why) = missing(workspace, &manifest)? {
+        println!("{}", Skip { name: "bench".to_owned(), why });
+        return Ok(true);
+    }
+    if !build(workspace, &manifest)? {
         return Ok(false);
     }
     let mut command = Command::new(workspace.scratch().join("bench/release/bench"));
@@ -71,9 +76,21 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     succeeds(&mut command)
 }
 
-fn build(workspace: &Workspace) -> Result<bool> {
+/// Why the package cannot be built here, if that is for want of a network.
+fn missing(workspace: &Workspace, manifest: &Path) -> Result<Option<String>> {
+    let mut fetch = workspace.cargo();
+    // not `--locked`: the lock file follows the dependencies of the workspace's packages
+    fetch.args(["fetch", "--quiet", "--manifest-path"]).arg(manifest);
+    let output = fetch.output().context("cannot run cargo fetch")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() && said.contains("lock file") {
+        bail!("{PACKAGE}/Cargo.lock is not up to date: {}", said.trim());
+    }
+    Ok((!output.status.success()).then(|| format!("the peers' crates cannot be fetched: {}", said.trim())))
+}
+
+fn build(workspace: &Workspace, manifest: &Path) -> Result<bool> {
     let mut command = workspace.cargo();
-    let manifest = workspace.root().join(PACKAGE).join("Cargo.toml");
     command.args(["build", "--quiet", "--release", "--bins", "--manifest-path"]).arg(manifest);
     command.arg("--target-dir").arg(workspace.scratch().join("bench")).env_remove("CARGO_BUILD_TARGET");
     succeeds(&mut command)
