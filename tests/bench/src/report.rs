@@ -50,13 +50,13 @@ fn count(value: f64) -> String {
 
 /// The summary: what was asked for, what was reached.
 pub fn summary(figures: &[Figure]) -> Vec<Vec<String>> {
-    let titles = ["figure", "reached", "reach", "met"].map(str::to_owned).to_vec();
+    let titles = ["figure", "met", "reached", "reach"].map(str::to_owned).to_vec();
     let line = |verdict: &crate::figure::Verdict| {
         let met = if verdict.met { "yes" } else { "NO" };
-        vec![verdict.what.clone(), verdict.reached.clone(), verdict.reach.clone(), met.to_owned()]
+        vec![verdict.what.clone(), met.to_owned(), verdict.reached.clone(), verdict.reach.clone()]
     };
     let absent = |(what, why): &(String, String)| {
-        vec![what.clone(), format!("skipped: {why}"), String::new(), "-".to_owned()]
+        vec![what.clone(), "-".to_owned(), format!("skipped: {why}"), String::new()]
     };
     let mut lines = vec![titles];
     for figure in figures {
