@@ -5,7 +5,7 @@ use memory_flatview::{FlatRange, Position, View};
 use std::cell::Cell;
 
 /// Sets of the table; each has two ways.
-const SETS: usize = 1024;
+const SETS: usize = 4096;
 
 /// Below this, addresses may be ports.
 const PORTS: u64 = 0x1_0000;
@@ -92,7 +92,7 @@ impl Last {
 }
 
 /// Guesses of a thread that has no handle, one for each of so many sets.
-const RECENT: usize = 512;
+const RECENT: usize = 2048;
 
 thread_local! {
     /// For all spaces of all machines that the thread has to do with: a guess is right or it is not.
@@ -126,7 +126,7 @@ fn search(view: &View, address: u64, index: usize) -> Option<&FlatRange> {
 #[inline]
 fn set(address: u64, shift: u32) -> usize {
     let number = address >> shift;
-    (number ^ (number >> 10)) as usize
+    (number ^ (number >> 12)) as usize
 }
 
 #[cfg(test)]
