@@ -149,6 +149,15 @@ mod tests {
     }
 
     #[test]
+    fn bench_takes_a_filter_or_counts_instructions() {
+        let accepts = |words: &[&str]| Cli::try_parse_from(words).is_ok();
+        assert!(accepts(&["xtask", "bench"]) && accepts(&["xtask", "bench", "mmio", "--json", "out.json"]));
+        assert!(accepts(&["xtask", "bench", "--instructions", "--accept"]));
+        assert!(!accepts(&["xtask", "bench", "mmio", "--instructions"]));
+        assert!(!accepts(&["xtask", "bench", "--accept"]));
+    }
+
+    #[test]
     fn fuzz_takes_one_target_or_all_or_lists_them() {
         let accepts = |words: &[&str]| Cli::try_parse_from(words).is_ok();
         assert!(accepts(&["xtask", "fuzz", "tree", "--seconds", "20"]));

@@ -170,6 +170,11 @@ pub fn measure(cores: &Cores, threads: usize, plan: Plan, contestants: Vec<Conte
     Results { measured, addition }
 }
 
+/// Nanoseconds of one addition of the calibration, for what is not measured in rounds.
+pub fn addition(cores: &Cores) -> f64 {
+    measure(cores, 1, Plan::FAST, Vec::new()).addition
+}
+
 /// Runs something that takes its own time so often, on one core.
 pub fn timed(cores: &Cores, rounds: usize, mut run: impl FnMut() -> Duration + Send) -> Stat {
     let all = || {

@@ -78,6 +78,9 @@ fn measure(cli: &Cli) -> Result<()> {
         bail!("no figure has `{}` in its id; there are {}", cli.filter, ids.join(", "));
     }
     let cores = Cores::of_host();
+    if !cores.can_pin() {
+        println!("the host does not let threads be pinned: figures are less steady");
+    }
     let wanted = Wanted { cores: &cores, filter: &cli.filter };
     let mut figures = Vec::new();
     for topic in TOPICS {

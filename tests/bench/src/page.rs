@@ -77,7 +77,8 @@ fn host(cores: &Cores) -> String {
     let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let date = date.get(..10).unwrap_or(&date);
     format!(
-        "on {date} at commit {commit}: {model}, {} cores, Linux, {rustc}, release build; load average {load} at the end",
-        cores.count()
+        "on {date} at commit {commit}: {model}, {} cores, Linux, {rustc}, release build; threads {}pinned; load average {load} at the end",
+        cores.count(),
+        if cores.can_pin() { "" } else { "not " }
     )
 }

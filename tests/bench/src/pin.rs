@@ -23,6 +23,11 @@ impl Cores {
         [1, 2, 4].into_iter().filter(|threads| *threads <= self.count()).collect()
     }
 
+    /// Whether the host lets threads be pinned.
+    pub fn can_pin(&self) -> bool {
+        std::thread::scope(|scope| scope.spawn(|| self.pin(0)).join()).unwrap_or(false)
+    }
+
     /// Pins the calling thread to core number `index`; false if the host does not let it.
     pub fn pin(&self, index: usize) -> bool {
         let cores = self.0.len().max(1);

@@ -2,7 +2,7 @@
 
 use super::{Topic, Wanted};
 use crate::figure::{Figure, Unit};
-use crate::harness::{Contestant, Plan, Stat, measure};
+use crate::harness::{Contestant, Plan, Stat, addition, measure};
 use anyhow::{Context, Result};
 use devices::{Clock, Console, Host};
 use machines::boot::BootRequest;
@@ -34,10 +34,10 @@ fn run(wanted: &Wanted<'_>) -> Result<Vec<Figure>> {
         let stat = boots(&request, |session| {
             session.expect("checks passed");
         })?;
-        figures.push(boot("guest-report", title, stat, 0.15));
+        figures.push(boot(wanted, ("guest-report", title), stat, 0.15));
     }
     if wanted.has("guest-u-boot") {
-        figures.push(u_boot()?);
+        figures.push(u_boot(wanted)?);
     }
     Ok(figures)
 }
@@ -147,15 +147,15 @@ fn boots(request: &BootRequest, script: impl Fn(&Session) + Sync) -> Result<Stat
     Ok(Stat::of(times))
 }
 
-fn boot(id: &str, title: &str, stat: Stat, seconds: f64) -> Figure {
+fn boot(wanted: &Wanted<'_>, (id, title): (&str, &str), stat: Stat, seconds: f64) -> Figure {
     let about = "`riscv-virt` as it comes, four harts. From before the machine is built until its console has shown what is waited for.";
     let mut figure = Figure::new(id, title, Unit::Milliseconds, about);
-    figure.row("flatland", None, stat, None);
+    figure.row("flatland", None, stat, Some(addition(wanted.cores)));
     figure.at_most(title, stat.median, seconds * 1e9, &format!("{seconds} s"));
     figure
 }
 
-fn u_boot() -> Result<Figure> {
+fn u_boot(wanted: &Wanted<'_>) -> Result<Figure> {
     let title = "time to U-Boot's prompt, without its countdown";
     let firmware = match firmware::ensure(&Workspace::here()) {
         Ok(firmware) => firmware,
@@ -175,5 +175,5 @@ fn u_boot() -> Result<Figure> {
         session.send("\n");
         session.expect("\n=> ");
     })?;
-    Ok(boot("guest-u-boot", title, stat, 0.3))
+    Ok(boot(wanted, ("guest-u-boot", title), stat, 0.3))
 }

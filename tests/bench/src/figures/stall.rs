@@ -3,7 +3,7 @@
 use super::{Topic, Wanted};
 use crate::board::{Board, STRIDE};
 use crate::figure::{Figure, Unit};
-use crate::harness::Stat;
+use crate::harness::{Stat, addition};
 use crate::stream::Dice;
 use anyhow::Result;
 use memory_core::{TxAttrs, Width};
@@ -75,10 +75,11 @@ fn run(wanted: &Wanted<'_>) -> Result<Vec<Figure>> {
         quiet.push(once(wanted, &board, false));
         busy.push(once(wanted, &board, true));
     }
+    let addition = Some(addition(wanted.cores));
     for (name, one_in) in [("p50", 2), ("p99", 100), ("p99.99", 10_000)] {
         let stat = |runs: &[Run]| Stat::of(runs.iter().map(|run| run.times.percentile(one_in)).collect());
-        figure.row(format!("flatland, {name} without commits"), None, stat(&quiet), None);
-        figure.row(format!("flatland, {name} during commits"), None, stat(&busy), None);
+        figure.row(format!("flatland, {name} without commits"), None, stat(&quiet), addition);
+        figure.row(format!("flatland, {name} during commits"), None, stat(&busy), addition);
     }
     let above = figure.median("flatland, p99.99 during commits", None)
         - figure.median("flatland, p99.99 without commits", None);
