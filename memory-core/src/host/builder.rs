@@ -178,11 +178,15 @@ impl RamBlockBuilder {
         }
         let mut flags = if self.shared && !self.read_only { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
         flags |= libc::MAP_NORESERVE;
-        if file.is_none() {
+        let is_anonymous = file.is_none();
+        if is_anonymous {
             flags |= libc::MAP_ANONYMOUS | self.huge_page.map_or(0, huge::map_flags);
         }
         let mapped = mapping::map(len, flags, file);
         let (behind, base) = mapped.map_err(|reason| huge::map_error(size, self.huge_page, reason))?;
+        if is_anonymous && self.huge_page.is_none() {
+            huge::advise(base, len);
+        }
         let page_size =
             self.huge_page.and_then(|page| u64::try_from(page.bytes()).ok()).unwrap_or_else(host_page_size);
         let block = RamBlock::assemble(behind, base, len, size, self.read_only)

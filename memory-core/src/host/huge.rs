@@ -3,6 +3,7 @@
 use super::builder::HostMemoryError;
 use crate::address::Size;
 use std::fs;
+use std::ptr::NonNull;
 use vm_memory::mmap::MmapRegionError;
 
 /// Checks that huge pages of that size can make up a block.
@@ -14,6 +15,18 @@ pub(super) fn check(size: Size, page: Size) -> Result<(), HostMemoryError> {
     }
     Ok(())
 }
+
+/// Asks the host to make `len` bytes of anonymous memory of huge pages where it has some, as QEMU does for all guest RAM. It
+/// may know no such thing, and then does not.
+pub(super) fn advise(base: NonNull<u8>, len: usize) {
+    if cfg!(not(miri)) && len >= TRANSPARENT {
+        // SAFETY: the call changes how the host holds the range, which is a mapping, and nothing of what is in it.
+        unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+    }
+}
+
+/// Bytes in a huge page that the host makes by itself; memory that is less has no use for one.
+const TRANSPARENT: usize = 2 << 20;
 
 fn shift(page: Size) -> u32 {
     page.bytes().trailing_zeros()

@@ -21,6 +21,8 @@ use std::ptr::NonNull;
 pub struct RamSpan {
     base: NonNull<u8>,
     len: u64,
+    /// The same if `base` is a multiple of every width, and 0 otherwise: then an offset says whether a place is aligned.
+    direct: u64,
     /// Of the stretch in the block.
     start: u64,
     block: Arc<RamBlock>,
@@ -45,13 +47,13 @@ impl RamSpan {
     /// The pointer to `width` bytes at `offset`, if they lie inside and at a multiple of the width in the host's memory.
     #[inline(always)]
     fn aligned(&self, offset: u64, width: Width) -> Option<NonNull<u8>> {
-        if cfg!(flatland_loom) || width.bytes() > self.len || offset > self.len - width.bytes() {
+        let is_inside = width.bytes() <= self.direct && offset <= self.direct - width.bytes();
+        if cfg!(flatland_loom) || !is_inside || !width.aligned(offset) {
             return None;
         }
         // SAFETY: `offset` is below `len`, and `span` has checked that `len` bytes from `base` on lie in the block, which fits
         // the host's addresses.
-        let pointer = unsafe { self.base.add(offset as usize) };
-        width.aligned(pointer.addr().get() as u64).then_some(pointer)
+        Some(unsafe { self.base.add(offset as usize) })
     }
 
     /// Where `width` bytes at `offset` are in the block, if they lie in the stretch.
@@ -102,7 +104,8 @@ impl RamBlock {
     /// The stretch of `len` bytes at `offset`, or `None` if it does not lie inside.
     pub fn span(self: &Arc<Self>, offset: u64, len: u64) -> Option<RamSpan> {
         let base = self.pointer(offset, usize::try_from(len).ok()?)?;
-        Some(RamSpan { base, len, start: offset, block: self.clone() })
+        let direct = if Width::W8.aligned(base.addr().get() as u64) { len } else { 0 };
+        Some(RamSpan { base, len, direct, start: offset, block: self.clone() })
     }
 }
 
@@ -130,6 +133,8 @@ mod tests {
         assert!(block.dirty().is_dirty(DirtyClients::DISPLAY, 0x1000, 1), "both pages are marked");
         assert_eq!([15, 16, u64::MAX].map(|offset| span.load(offset, Width::W2)), [None; 3]);
         assert_eq!((span.load(8, Width::W8), span.load(15, Width::W1)), (Some(0x1122), Some(0)));
+        let odd = block.span(0xffc, 0x10).unwrap();
+        assert_eq!((odd.load(2, Width::W4), odd.load(2, Width::W2)), (Some(0x1122_3344), Some(0x3344)));
         assert!(block.span(0x2000, 1).is_none() && block.span(0x1fff, 2).is_none());
     }
 
