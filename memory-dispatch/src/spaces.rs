@@ -3,8 +3,8 @@
 use crate::rerender::Fresh;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, ViewArc, Weak};
-use memory_core::{Damage, RegionId, Tree};
-use memory_flatview::{Spread, View, look_through, resolve_root};
+use memory_core::{RegionId, Size, Tree};
+use memory_flatview::{Spread, View, resolve_root, resolve_root_by};
 use std::collections::BTreeMap;
 
 struct Listed {
@@ -12,28 +12,50 @@ struct Listed {
     /// Whether a commit has looked at the space. One that was made in a transaction which was taken back has to be looked at
     /// by the next one.
     rendered: bool,
-    /// What the root comes down to, if a commit has looked; `None` if nothing is shown.
-    shown: Option<RegionId>,
-    /// The regions that are looked through on the way there.
-    through: Vec<RegionId>,
+    /// What the root comes down to, and its size then, if a commit has looked; `None` if nothing is shown.
+    shown: Option<(RegionId, Size)>,
+    /// The regions on the way there, or those that were looked at in vain.
+    way: Vec<RegionId>,
     space: Weak<AddressSpace>,
 }
 
 impl Listed {
-    /// What the root comes down to now. `still` remembers a region that what was found before comes down to itself.
-    fn resolve(&mut self, tree: &Tree, damage: &Damage, still: &mut Option<RegionId>) -> Option<RegionId> {
-        let is_known = self.rendered && !self.through.iter().any(|region| damage.touched().contains(region));
-        if is_known && let Some(shown) = self.shown {
-            if *still != Some(shown) && resolve_root(tree, shown) == self.shown {
-                *still = self.shown;
+    /// Whether the root may come down to something else than before.
+    fn may_lead_elsewhere(&self, tree: &Tree, spread: &Spread) -> bool {
+        let is_another_size =
+            |(shown, size): (RegionId, Size)| tree.get(shown).is_none_or(|node| node.size() != size);
+        !self.rendered
+            || self.way.iter().any(|region| spread.touches(*region))
+            || self.shown.is_some_and(is_another_size)
+    }
+
+    /// What the root comes down to now, if a change may be seen in the space. `still` remembers a region that comes down to
+    /// itself.
+    fn affected(
+        &mut self,
+        tree: &Tree,
+        spread: &Spread,
+        still: &mut Option<RegionId>,
+    ) -> Option<Option<RegionId>> {
+        if !self.may_lead_elsewhere(tree, spread) {
+            let (shown, _) = self.shown?;
+            if !spread.reaches(shown) {
+                return None;
             }
-            if *still == self.shown {
-                return self.shown;
+            if *still != Some(shown) && resolve_root(tree, shown) == Some(shown) {
+                *still = Some(shown);
+            }
+            if *still == Some(shown) {
+                return Some(Some(shown));
             }
         }
-        self.through.clear();
-        self.shown = look_through(tree, self.root, |region| self.through.push(region));
-        self.shown
+        self.way.clear();
+        let shown = resolve_root_by(tree, self.root, |region| self.way.push(region));
+        if shown.is_some() {
+            self.way.pop();
+        }
+        self.shown = shown.and_then(|shown| Some((shown, tree.get(shown)?.size())));
+        Some(shown)
     }
 }
 
@@ -53,8 +75,8 @@ impl Spaces {
     }
 
     pub(crate) fn insert(&self, space: &Arc<AddressSpace>) {
-        let (root, through, space) = (space.root().id(), Vec::new(), Arc::downgrade(space));
-        self.lock().push(Listed { root, rendered: false, shown: None, through, space });
+        let (root, way, space) = (space.root().id(), Vec::new(), Arc::downgrade(space));
+        self.lock().push(Listed { root, rendered: false, shown: None, way, space });
     }
 
     /// Those that are alive.
@@ -64,17 +86,15 @@ impl Spaces {
 
     /// Those that a change may be seen in, and those that no commit has looked at yet. Unless [`Spaces::note_rendered`]
     /// follows, the next commit looks at all of them again.
-    pub(crate) fn affected(&self, tree: &Tree, damage: &Damage, spread: &Spread) -> Vec<Affected> {
+    pub(crate) fn affected(&self, tree: &Tree, spread: &Spread) -> Vec<Affected> {
         let mut still = None;
         let mut list = self.lock();
-        let affected = list.iter_mut().filter(|listed| !listed.rendered || spread.shows(listed.root));
-        let resolved = affected.filter_map(|listed| {
-            let space = listed.space.upgrade()?;
-            let shown = listed.resolve(tree, damage, &mut still);
+        let affected = list.iter_mut().filter_map(|listed| {
+            let shown = listed.affected(tree, spread, &mut still)?;
             listed.rendered = false;
-            Some((space, shown))
+            Some((listed.space.upgrade()?, shown))
         });
-        resolved.collect()
+        affected.collect()
     }
 
     /// A commit has looked at all that were to be looked at, and is not taken back.

@@ -318,7 +318,7 @@ impl CommitSink for SystemInner {
     fn commit(&self, tree: &Tree, damage: &Damage, forced: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
         let spread = Spread::new(tree, damage, self.spread.load(Ordering::Relaxed));
         self.spread.store(spread.regions(), Ordering::Relaxed);
-        let spaces = self.spaces.affected(tree, damage, &spread);
+        let spaces = self.spaces.affected(tree, &spread);
         let fresh = self.render_changed(tree, &spread, &spaces);
         let batch = match self.tell(&fresh, tree.global_log(), forced) {
             Ok(batch) => batch,

@@ -42,6 +42,6 @@ pub use difference::{Difference, Kept, difference};
 pub use explain::{Candidate, explain, is_present, locate};
 pub use range::{FlatRange, Part, RangeFlags};
 pub use render::render;
-pub use root::{look_through, resolve_root};
+pub use root::{resolve_root, resolve_root_by};
 pub use spread::Spread;
 pub use view::{Position, View};

@@ -8,14 +8,15 @@ use memory_core::{Flags, Kind, RegionId, Shows, Tree};
 /// enabled child that is not clipped, show just what is behind them and are looked through, unless they add an
 /// attribute. Where the region found is mapped plays no part.
 pub fn resolve_root(tree: &Tree, root: RegionId) -> Option<RegionId> {
-    look_through(tree, root, |_| ())
+    resolve_root_by(tree, root, |_| ())
 }
 
-/// As [`resolve_root`], and tells the regions that are looked through: as long as none of them is touched, nor the one that
-/// was found, the answer is the same.
-pub fn look_through(tree: &Tree, root: RegionId, mut through: impl FnMut(RegionId)) -> Option<RegionId> {
+/// As [`resolve_root`], and tells each region that is looked at, the one that is found last. As long as neither the others nor
+/// children of theirs are touched, and the one that is found keeps its size and is not looked through, the answer is the same.
+pub fn resolve_root_by(tree: &Tree, root: RegionId, mut looked: impl FnMut(RegionId)) -> Option<RegionId> {
     let mut id = root;
     loop {
+        looked(id);
         let node = tree.get(id).filter(|node| node.is_enabled() && !node.size().is_zero())?;
         let adds_nothing = !node.flags().intersects(Flags::INHERITED);
         let next = match node.kind() {
@@ -36,10 +37,7 @@ pub fn look_through(tree: &Tree, root: RegionId, mut through: impl FnMut(RegionI
             _ => None,
         };
         match next {
-            Some(next) => {
-                through(id);
-                id = next;
-            }
+            Some(next) => id = next,
             None => return Some(id),
         }
     }

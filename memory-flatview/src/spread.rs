@@ -2,6 +2,7 @@
 
 use memory_core::{AddrRange, Damage, Kind, Node, RegionId, Tree};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 
 /// Windows of one region that are told apart; if there are more they become one.
 const MOST_WINDOWS: usize = 64;
@@ -41,9 +42,10 @@ impl Windows {
 /// What may have to be rendered again after a change.
 #[derive(Default)]
 pub struct Spread {
-    /// The regions that show one that changed, themselves included, with where they do, in bytes from each one's start:
-    /// perhaps nowhere.
-    showing: FxHashMap<RegionId, Windows>,
+    /// Where regions may show something else than before, in bytes from each one's start.
+    windows: FxHashMap<RegionId, Windows>,
+    /// Regions that were touched, or have a child that was.
+    touched: BTreeSet<RegionId>,
 }
 
 impl Spread {
@@ -52,69 +54,57 @@ impl Spread {
     ///
     /// There will be about `regions` of them.
     pub fn new(tree: &Tree, damage: &Damage, regions: usize) -> Self {
-        let showing = FxHashMap::with_capacity_and_hasher(regions, Default::default());
-        let mut spread = Self { showing };
-        let mut rest: Vec<(RegionId, Option<AddrRange>)> = Vec::new();
-        rest.extend(damage.touched().iter().map(|region| (*region, None)));
-        // these are taken first, and leave nothing to do for the others where they get
+        let mut spread = Self {
+            windows: FxHashMap::with_capacity_and_hasher(regions, Default::default()),
+            touched: damage.touched().clone(),
+        };
+        let parent = |region: &RegionId| Some(tree.get(*region)?.placement()?.parent);
+        spread.touched.extend(damage.touched().iter().filter_map(parent));
+        let mut rest: Vec<(RegionId, AddrRange)> = Vec::new();
         for (region, windows) in damage.windows() {
-            rest.extend(windows.iter().map(|window| (region, Some(*window))));
+            rest.extend(windows.iter().map(|window| (region, *window)));
         }
         while let Some((region, window)) = rest.pop() {
-            if let Some(window) = spread.add(region, window) {
+            if let Some(window) = spread.windows.entry(region).or_default().add(window) {
                 above(tree, region, window, &mut rest);
             }
         }
         spread
     }
 
-    /// How many regions show one that changed, themselves included.
+    /// How many regions may show something else than before.
     pub fn regions(&self) -> usize {
-        self.showing.len()
-    }
-
-    /// Whether `region` shows one that changed, if perhaps no place of it that matters.
-    #[inline]
-    pub fn shows(&self, region: RegionId) -> bool {
-        self.showing.contains_key(&region)
+        self.windows.len()
     }
 
     /// Where `region` may show something else than before.
     pub fn windows(&self, region: RegionId) -> impl Iterator<Item = AddrRange> {
-        self.showing.get(&region).into_iter().flat_map(Windows::iter)
+        self.windows.get(&region).into_iter().flat_map(Windows::iter)
     }
 
-    /// Notes a region and a window of it. Returns the window to spread on, if any is news.
-    #[expect(clippy::option_option, reason = "there may be news without a window")]
-    fn add(&mut self, region: RegionId, window: Option<AddrRange>) -> Option<Option<AddrRange>> {
-        let mut is_new = false;
-        let windows = self.showing.entry(region).or_insert_with(|| {
-            is_new = true;
-            Windows::default()
-        });
-        match window {
-            Some(window) => windows.add(window).map(Some),
-            None => is_new.then_some(None),
-        }
+    /// Whether `region` may show something else than before.
+    #[inline]
+    pub fn reaches(&self, region: RegionId) -> bool {
+        self.windows.contains_key(&region)
+    }
+
+    /// Whether `region` or a child of its own was touched: whether it is looked through may be another matter than before.
+    #[inline]
+    pub fn touches(&self, region: RegionId) -> bool {
+        self.touched.contains(&region)
     }
 }
 
-/// Who shows `region`, and where it shows `window` of it.
-fn above(
-    tree: &Tree,
-    region: RegionId,
-    window: Option<AddrRange>,
-    rest: &mut Vec<(RegionId, Option<AddrRange>)>,
-) {
+/// Who shows `window` of `region`, and where.
+fn above(tree: &Tree, region: RegionId, window: AddrRange, rest: &mut Vec<(RegionId, AddrRange)>) {
     let Some(node) = tree.get(region) else { return };
-    let aliases = node.aliases().filter_map(|id| Some((id, tree.get(id)?)));
-    rest.extend(aliases.map(|(id, alias)| (id, window.and_then(|window| through(alias, window)))));
-    if let Some(place) = node.placement() {
-        let moved = window.and_then(|window| {
-            let start = place.address.checked_add(window.start())?;
-            AddrRange::new(start, place.address.saturating_add(window.last()))
-        });
-        rest.push((place.parent, moved));
+    let aliases = node.aliases().filter_map(|id| Some((id, through(tree.get(id)?, window)?)));
+    rest.extend(aliases);
+    if let Some(place) = node.placement()
+        && let Some(start) = place.address.checked_add(window.start())
+        && let Some(range) = AddrRange::new(start, place.address.saturating_add(window.last()))
+    {
+        rest.push((place.parent, range));
     }
 }
 

@@ -1,8 +1,8 @@
 //! Views that are published while other threads read: the old map or the new one, never a mixture.
 
 use crate::board::{ATTRS, Board, Call, Door, Recorder};
-use memory_core::{AccessRules, ByteOrder, Width};
-use memory_dispatch::SpaceConfig;
+use memory_core::{AccessRules, ByteOrder, RamBlock, Size, Width};
+use memory_dispatch::{MemorySystem, SpaceConfig};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -135,4 +135,40 @@ fn nothing_of_an_open_transaction_shows() {
     transaction.commit().unwrap();
     assert!(board.load(0x1000, Width::W1).is_err());
     assert_ne!(board.space.generation(), generation);
+}
+
+/// A root with one child that covers it is looked through; what makes it more than that may touch neither of the two.
+#[test]
+fn a_child_that_is_enabled_beside_the_only_one_is_seen() {
+    let system = MemorySystem::new();
+    let memory = system.memory();
+    let container = |name: &str| memory.container(name, Size::FULL).build().unwrap();
+    let ram = |name: &str, size: u64| memory.ram(name, RamBlock::anonymous(size).unwrap());
+    let (outer, root) = (container("outer"), container("root"));
+    let only = memory.container("only", Size::FULL).build().unwrap();
+    let inside = ram("inside", 0x1000).build().unwrap();
+    only.map(0, &inside).unwrap();
+    root.map_overlap(0, &only, 0).unwrap();
+    let alias = memory.alias("alias", &root, 0, Size::FULL).build().unwrap();
+    outer.map(0, &alias).unwrap();
+    let beside = ram("beside", 0x1000).disabled().build().unwrap();
+    root.map_overlap(0x8000, &beside, 1).unwrap();
+    let spaces =
+        [&root, &outer].map(|root| system.address_space("space", root, SpaceConfig::default()).unwrap());
+    let sees = |address| spaces.each_ref().map(|space| space.load(address, Width::W4, ATTRS).is_ok());
+    assert_eq!((sees(0), sees(0x8000)), ([true; 2], [false; 2]));
+    beside.set_enabled(true).unwrap();
+    assert_eq!((sees(0), sees(0x8000)), ([true; 2], [true; 2]));
+    beside.set_enabled(false).unwrap();
+    assert_eq!((sees(0), sees(0x8000)), ([true; 2], [false; 2]));
+    // the alias is smaller than its target from here on, and not looked through
+    alias.set_size(0x800u64).unwrap();
+    assert_eq!((sees(0), sees(0x900)), ([true; 2], [true, false]));
+    // a root that shows nothing, and then something
+    only.set_enabled(false).unwrap();
+    assert_eq!(sees(0), [false; 2]);
+    beside.set_enabled(true).unwrap();
+    assert_eq!(sees(0x8000), [true, false]);
+    only.set_enabled(true).unwrap();
+    assert_eq!(sees(0), [true; 2]);
 }

@@ -177,7 +177,10 @@ fn hundred_commits(seed: u64) -> Result<usize, TestCaseError> {
     let system = MemorySystem::new();
     let memory = system.memory().clone();
     let mut forest = Forest::new(memory.clone(), seed);
-    let others = [(); 3].map(|()| REGIONS - 2 - forest.rng.below(40) as usize);
+    // large trees, and small ones, whose roots are often looked through
+    let large = [(); 3].map(|()| REGIONS - 2 - forest.rng.below(40) as usize);
+    let small = [(); 8].map(|()| forest.rng.below(REGIONS as u64) as usize);
+    let others = large.into_iter().chain(small);
     let spaces = [REGIONS - 1].into_iter().chain(others).map(|root| {
         let root = forest.regions[root].by_ref();
         system.address_space(root.name().to_string(), root, SpaceConfig::default()).unwrap()
