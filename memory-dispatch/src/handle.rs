@@ -1,5 +1,7 @@
 //! A vCPU thread's way into an address space.
 
+mod ram;
+
 use crate::access::{Access, Found, page, plain};
 use crate::chain;
 use crate::hints::Hints;
@@ -7,6 +9,7 @@ use crate::space::AddressSpace;
 use crate::sync::{Arc, ArcSwap, AtomicU64, Cache, Ordering, ViewArc, fence};
 use memory_core::{BusFault, Endian, HostPage, TxAttrs, Width};
 use memory_flatview::View;
+use ram::RamAtHand;
 use std::fmt;
 use std::ops::Deref;
 
@@ -71,12 +74,13 @@ pub struct VcpuHandle {
     /// Generation that `shared.on` says.
     on: u64,
     hints: Hints,
+    ram: RamAtHand,
     shared: Arc<HandleShared>,
 }
 
 impl VcpuHandle {
     pub(crate) fn new(space: Arc<AddressSpace>, shared: Arc<HandleShared>) -> Self {
-        Self { space, cache: None, on: 0, hints: Hints::new(), shared }
+        Self { space, cache: None, on: 0, hints: Hints::new(), ram: RamAtHand::NONE, shared }
     }
 
     /// The address space.
@@ -101,6 +105,7 @@ impl VcpuHandle {
         if self.on != 0 {
             self.space.system().flush_coalesced();
             // the last reference is with the publisher or the reclaim list, so this drops no device
+            self.ram.leave();
             self.cache = None;
             self.on = 0;
             self.shared.on.store(0, Ordering::SeqCst);
@@ -108,11 +113,11 @@ impl VcpuHandle {
         }
     }
 
-    /// Begins an access: the published view, and what is found there at `address`.
+    /// Begins an access: on the published view.
     #[inline(always)]
-    fn look(&mut self, address: u64) -> Result<(&AddressSpace, &View, Option<Found<'_>>), BusFault> {
+    fn look(&mut self) -> Result<Looking<'_>, BusFault> {
         chain::check_unlocked()?;
-        let Self { space, cache, on, hints, shared } = self;
+        let Self { space, cache, on, hints, ram, shared } = self;
         let cache = match cache {
             Some(cache) => cache,
             None => cache.insert(take_up(space, shared)),
@@ -120,11 +125,11 @@ impl VcpuHandle {
         let view = cache.load();
         if view.generation() != *on {
             *on = view.generation();
+            ram.leave();
             hints.suit(view);
             moved_on(space, shared, *on);
         }
-        let found = hints.find(view, address).map(|range| Found::inside(range, address));
-        Ok((space, view, found))
+        Ok(Looking { space, view, hints, ram })
     }
 
     /// As [`AddressSpace::load`].
@@ -133,10 +138,15 @@ impl VcpuHandle {
     /// The fault.
     #[inline]
     pub fn load(&mut self, address: u64, width: Width, attrs: TxAttrs) -> Result<u64, BusFault> {
-        let (space, view, found) = self.look(address)?;
-        match plain::load(found.as_ref(), width, attrs, space.config().order) {
+        let mut looking = self.look()?;
+        let order = looking.space.config().order;
+        if let Some(value) = looking.ram.load(address, width) {
+            return Ok(plain::ordered(order, width, value));
+        }
+        let found = looking.find(address);
+        match plain::load(found.as_ref(), width, attrs, order) {
             Some(done) => done,
-            None => Access::new(space, view, attrs).load(found, address, width),
+            None => looking.access(attrs).load(found, address, width),
         }
     }
 
@@ -146,10 +156,15 @@ impl VcpuHandle {
     /// The fault.
     #[inline]
     pub fn store(&mut self, address: u64, width: Width, value: u64, attrs: TxAttrs) -> Result<(), BusFault> {
-        let (space, view, found) = self.look(address)?;
-        match plain::store(found.as_ref(), width, value, attrs, space.config().order) {
+        let mut looking = self.look()?;
+        let order = looking.space.config().order;
+        if looking.ram.store(address, width, plain::ordered(order, width, value)) {
+            return Ok(());
+        }
+        let found = looking.find(address);
+        match plain::store(found.as_ref(), width, value, attrs, order) {
             Some(done) => done,
-            None => Access::new(space, view, attrs).store(found, address, width, value),
+            None => looking.access(attrs).store(found, address, width, value),
         }
     }
 
@@ -158,8 +173,8 @@ impl VcpuHandle {
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn read(&mut self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Result<(), BusFault> {
-        match self.look(address) {
-            Ok((space, view, _)) => Access::new(space, view, attrs).read(address, bytes),
+        match self.look() {
+            Ok(looking) => looking.access(attrs).read(address, bytes),
             Err(fault) => {
                 bytes.fill(0);
                 Err(fault)
@@ -172,8 +187,7 @@ impl VcpuHandle {
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn write(&mut self, address: u64, bytes: &[u8], attrs: TxAttrs) -> Result<(), BusFault> {
-        let (space, view, _) = self.look(address)?;
-        Access::new(space, view, attrs).write(address, bytes)
+        self.look()?.access(attrs).write(address, bytes)
     }
 
     /// As [`AddressSpace::load_as`].
@@ -219,14 +233,34 @@ impl VcpuHandle {
         new: u64,
         attrs: TxAttrs,
     ) -> Result<Result<u64, u64>, BusFault> {
-        let (space, view, _) = self.look(address)?;
-        Access::new(space, view, attrs).compare_exchange(address, width, current, new)
+        self.look()?.access(attrs).compare_exchange(address, width, current, new)
     }
 
     /// As [`AddressSpace::page`].
     pub fn page(&mut self, address: u64, write: bool) -> Option<HostPage> {
-        let (_, _, found) = self.look(address).ok()?;
-        page(found?, address, write)
+        page(self.look().ok()?.find(address)?, address, write)
+    }
+}
+
+/// A handle in an access.
+struct Looking<'a> {
+    space: &'a AddressSpace,
+    view: &'a View,
+    hints: &'a mut Hints,
+    ram: &'a mut RamAtHand,
+}
+
+impl<'a> Looking<'a> {
+    /// What is found at `address`, which is no RAM at hand.
+    #[inline(always)]
+    fn find(&mut self, address: u64) -> Option<Found<'a>> {
+        let found = self.hints.find(self.view, address).map(|range| Found::inside(range, address));
+        self.ram.note(found.as_ref());
+        found
+    }
+
+    fn access(&self, attrs: TxAttrs) -> Access<'a> {
+        Access::new(self.space, self.view, attrs)
     }
 }
 

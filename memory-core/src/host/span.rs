@@ -83,20 +83,21 @@ impl RamSpan {
     #[inline]
     #[must_use]
     pub fn store(&self, offset: u64, width: Width, value: u64) -> bool {
-        match self.aligned(offset, width) {
-            Some(pointer) if !self.block.is_read_only() => {
-                // SAFETY: as in `load`.
-                unsafe { store_at(pointer.as_ptr(), width, value) };
-                self.block.dirty().written(self.start + offset, width.bytes());
-                true
-            }
-            _ => self.store_unaligned(offset, width, value),
-        }
+        self.store_aligned(offset, width, value)
+            || self.in_block(offset, width).is_some_and(|offset| self.block.store(offset, width, value))
     }
 
-    #[cold]
-    fn store_unaligned(&self, offset: u64, width: Width, value: u64) -> bool {
-        self.in_block(offset, width).is_some_and(|offset| self.block.store(offset, width, value))
+    /// The same, if they are at a multiple of the width in the host's memory.
+    #[inline(always)]
+    #[must_use]
+    pub fn store_aligned(&self, offset: u64, width: Width, value: u64) -> bool {
+        let Some(pointer) = self.aligned(offset, width).filter(|_| !self.block.is_read_only()) else {
+            return false;
+        };
+        // SAFETY: as in `load_aligned`.
+        unsafe { store_at(pointer.as_ptr(), width, value) };
+        self.block.dirty().written(self.start + offset, width.bytes());
+        true
     }
 }
 

@@ -47,7 +47,7 @@ impl<'a> Found<'a> {
     }
 
     #[inline]
-    pub(super) fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         self.range.flags().contains(RangeFlags::READ_ONLY)
     }
 

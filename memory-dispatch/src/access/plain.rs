@@ -10,7 +10,7 @@ use std::hint::cold_path;
 
 /// The value of host memory, which is little-endian there, in the order of a space, and back.
 #[inline(always)]
-pub(super) fn ordered(order: ByteOrder, width: Width, value: u64) -> u64 {
+pub(crate) fn ordered(order: ByteOrder, width: Width, value: u64) -> u64 {
     match order {
         ByteOrder::Little => value,
         ByteOrder::Big => {
