@@ -22,29 +22,14 @@ const PAGE_SHIFT: u32 = 12;
 /// an older view needs no generation to tell it from others: it is right or it is not, and the view says which. It is no
 /// reference either, and keeps nothing alive.
 pub(crate) struct Hints {
-    /// Of the last look-up. Nothing of the address goes into it, so that a processor which expects the same range again
-    /// has it at hand before the address is known.
-    last: Last,
     /// Bits of an address that tell no set from another.
     shift: u32,
     table: Box<[[Position; 2]; SETS]>,
 }
 
-/// A range that was found, with the addresses that it had.
-struct Last {
-    start: u64,
-    /// Its bytes, less one.
-    rest: u64,
-    position: Position,
-}
-
 impl Hints {
     pub(crate) fn new() -> Self {
-        Self {
-            last: Last { start: 0, rest: 0, position: Position::FIRST },
-            shift: PAGE_SHIFT,
-            table: Box::new([[Position::FIRST; 2]; SETS]),
-        }
+        Self { shift: PAGE_SHIFT, table: Box::new([[Position::FIRST; 2]; SETS]) }
     }
 
     /// Gets ready for another view: ports lie closer together than memory.
@@ -56,14 +41,8 @@ impl Hints {
     /// The range that holds `address`, guessed or searched for.
     #[inline(always)]
     pub(crate) fn find<'v>(&mut self, view: &'v View, address: u64) -> Option<&'v FlatRange> {
-        if address.wrapping_sub(self.last.start) <= self.last.rest
-            && let Some(range) = view.at(self.last.position, address)
-        {
-            return Some(range);
-        }
         let [first, _] = self.table.get(set(address, self.shift) % SETS)?;
         if let Some(range) = view.at(*first, address) {
-            self.last = Last::new(range, *first);
             return Some(range);
         }
         self.find_further(view, address)
@@ -77,17 +56,7 @@ impl Hints {
         if view.at(*first, address).is_none() {
             *first = view.position(address)?;
         }
-        let range = view.get(*first)?;
-        self.last = Last::new(range, *first);
-        Some(range)
-    }
-}
-
-impl Last {
-    #[inline(always)]
-    fn new(range: &FlatRange, position: Position) -> Self {
-        let range = range.range();
-        Self { start: range.start(), rest: range.last() - range.start(), position }
+        view.get(*first)
     }
 }
 
