@@ -8,6 +8,7 @@
     reason = "clippy exempts test functions, not the functions that they share"
 )]
 
+mod at_hand;
 mod atomic;
 mod board;
 mod chain;
