@@ -1,6 +1,5 @@
 //! Which views a commit replaces, and by what.
 
-use crate::listener::Change;
 use crate::space::AddressSpace;
 use crate::spaces::Affected;
 use crate::sync::{Arc, ViewArc};
@@ -9,22 +8,20 @@ use memory_core::{AddrRange, RegionId, Tree};
 use memory_flatview::{FlatRange, Spread, View, render};
 use std::collections::BTreeMap;
 
-/// An address space, the view that it shows, and the one that it is about to show.
-pub(crate) struct Fresh {
-    pub(crate) space: Arc<AddressSpace>,
-    pub(crate) old: ViewArc<View>,
+/// An address space, and the view that it is about to show.
+pub(crate) struct Fresh<'a> {
+    pub(crate) space: &'a Arc<AddressSpace>,
     pub(crate) new: ViewArc<View>,
-}
-
-impl Fresh {
-    pub(crate) fn change(&self) -> Change<'_> {
-        Change { space: self.space.id(), old: &self.old, new: &self.new }
-    }
 }
 
 impl SystemInner {
     /// The views that are to replace others in some of `spaces`.
-    pub(crate) fn render_changed(&self, tree: &Tree, spread: &Spread, spaces: &[Affected]) -> Vec<Fresh> {
+    pub(crate) fn render_changed<'a>(
+        &self,
+        tree: &Tree,
+        spread: &Spread,
+        spaces: &'a [Affected],
+    ) -> Vec<Fresh<'a>> {
         let mut rendered: BTreeMap<RegionId, ViewArc<View>> = BTreeMap::new();
         let mut fresh = Vec::with_capacity(spaces.len());
         for (space, root) in spaces {
@@ -34,9 +31,9 @@ impl SystemInner {
                     rendered.entry(*root).or_insert_with(|| self.render(tree, *root, spread)).clone()
                 }
             };
-            let old = space.published().load_full();
-            if !ViewArc::ptr_eq(&new, &old) {
-                fresh.push(Fresh { space: space.clone(), old, new });
+            // only commits publish, and this is one: the generation is that of the view
+            if new.generation() != space.generation() {
+                fresh.push(Fresh { space, new });
             }
         }
         fresh

@@ -139,7 +139,7 @@ impl Publications {
     }
 
     /// The new views are shown.
-    pub(crate) fn begin(&self, fresh: &[Fresh]) {
+    pub(crate) fn begin(&self, fresh: &[Fresh<'_>]) {
         let mut published = self.lock();
         for run in fresh.chunk_by(|a, b| ViewArc::ptr_eq(&a.new, &b.new)) {
             let Some((view, root)) = run.first().and_then(|fresh| Some((&fresh.new, fresh.new.root()?)))

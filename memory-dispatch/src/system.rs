@@ -304,9 +304,16 @@ impl SystemInner {
     }
 
     /// Tells the listeners of the views that are about to replace others, and who wants to know of writes to all memory.
-    fn tell(&self, fresh: &[Fresh], global: DirtyClients, forced: bool) -> Result<Batch, Refusal> {
-        let changes = || fresh.iter().map(Fresh::change).collect();
-        let told = self.listeners.tell(changes, (self.told_global(), global), forced);
+    fn tell(&self, fresh: &[Fresh<'_>], global: DirtyClients, forced: bool) -> Result<Batch, Refusal> {
+        let mut told = Ok(Batch::default());
+        if !self.listeners.is_empty() {
+            // still published, so these are not the last references
+            let olds: Vec<_> = fresh.iter().map(|fresh| fresh.space.published().load_full()).collect();
+            let changes: Vec<_> = std::iter::zip(fresh, &olds)
+                .map(|(Fresh { space, new }, old)| Change { space: space.id(), old, new })
+                .collect();
+            told = self.listeners.tell(&changes, (self.told_global(), global), forced);
+        }
         if told.is_ok() {
             self.told_global.store(global.bits(), Ordering::Relaxed);
         }
@@ -324,13 +331,13 @@ impl CommitSink for SystemInner {
             Ok(batch) => batch,
             Err(refusal) => {
                 // views made for nothing, which may hold the last reference to a device
-                self.reclaim.retire(Box::new((fresh, spaces)));
+                let views: Vec<_> = fresh.into_iter().map(|fresh| fresh.new).collect();
+                self.reclaim.retire(Box::new((views, spaces)));
                 return Err(refusal);
             }
         };
         self.spaces.note_rendered();
         self.publications.begin(&fresh);
-        // what was published until now is not dropped with `fresh`: it is among what was replaced
         let replaced: Vec<_> = fresh.into_iter().map(|fresh| fresh.space.publish(fresh.new)).collect();
         if let Some(done) = batch.finish() {
             self.reclaim.retire(done);

@@ -80,6 +80,7 @@ pub(crate) struct Listeners {
 
 /// Listeners that have been told a change, and wait for its end.
 #[must_use = "the listeners wait for `finish`"]
+#[derive(Default)]
 pub(crate) struct Batch {
     entries: Vec<Arc<Entry>>,
 }
@@ -106,6 +107,10 @@ impl Listeners {
         entries.insert(at, entry);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Whether the entry was there.
     pub(super) fn remove(&self, entry: &Arc<Entry>) -> bool {
         let mut entries = self.lock();
@@ -116,22 +121,18 @@ impl Listeners {
 
     /// Tells the listeners of the spaces what changes there, and all of them who wants to know of writes to all memory.
     /// With `forced` nobody can refuse.
-    pub(crate) fn tell<'a>(
+    pub(crate) fn tell(
         &self,
-        changes: impl FnOnce() -> Vec<Change<'a>>,
+        changes: &[Change<'_>],
         global: Global,
         forced: bool,
     ) -> Result<Batch, Refusal> {
-        if self.lock().is_empty() {
-            return Ok(Batch { entries: Vec::new() });
-        }
-        let changes = changes();
         let heard = |entry: &Arc<Entry>| {
             let all = global.0 != global.1 && !entry.is_poisoned();
             all || changes.iter().any(|change| entry.hears(change.space))
         };
         let entries: Vec<_> = self.lock().iter().filter(|entry| heard(entry)).cloned().collect();
-        tell(entries, &changes, global, forced)
+        tell(entries, changes, global, forced)
     }
 
     /// The listeners that hear a space.
