@@ -155,15 +155,13 @@ pub fn measure(cores: &Cores, threads: usize, plan: Plan, contestants: Vec<Conte
         let started: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
         started.into_iter().map(|thread| thread.join().expect(NO_PANIC)).collect()
     });
-    let mean_of = |index: usize| -> Vec<f64> {
-        let samples: Vec<&Vec<f64>> = per_thread.iter().filter_map(|thread| thread.get(index)).collect();
-        let rounds = samples.first().map_or(0, |first| first.len());
-        let sum = |round: usize| samples.iter().filter_map(|of| of.get(round)).sum::<f64>();
-        (0..rounds).map(|round| sum(round) / threads as f64).collect()
+    // every thread's samples count alone: whoever is interrupted spoils his own, and not those of all
+    let samples_of = |index: usize| -> Vec<f64> {
+        per_thread.iter().filter_map(|thread| thread.get(index)).flatten().copied().collect()
     };
     let stat = |(index, contestant): (usize, &Contestant<'_>)| Measured {
         name: contestant.name.clone(),
-        stat: Stat::of(mean_of(index)),
+        stat: Stat::of(samples_of(index)),
     };
     let mut measured: Vec<Measured> = contestants.iter().enumerate().map(stat).collect();
     let addition = measured.pop().map_or(1.0, |calibration| calibration.stat.median);
