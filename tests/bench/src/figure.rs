@@ -155,7 +155,7 @@ impl Figure {
         let less = loop_itself.map_or(0.0, |name| results.of(name).median);
         for measured in results.all() {
             if Some(measured.name.as_str()) != loop_itself {
-                self.row(&measured.name, at, measured.stat.less(less), Some(results.addition));
+                self.row(&measured.name, at, measured.stat().less(less), Some(results.addition));
             }
         }
     }

@@ -45,6 +45,8 @@ impl Plan {
         budget: Duration::from_millis(120),
         warm: true,
     };
+    /// The same for each of several placements.
+    pub const FAST_EACH: Self = Self { rounds: Self::FAST.rounds / PLACEMENTS, ..Self::FAST };
     /// For what takes microseconds or more.
     pub const SLOW: Self = Self {
         sample: Duration::from_micros(500),
@@ -85,9 +87,20 @@ impl Stat {
 pub struct Measured {
     /// Its name.
     pub name: String,
-    /// Its time, the loop included.
-    pub stat: Stat,
+    /// Nanoseconds of one operation in each sample, the loop included.
+    samples: Vec<f64>,
 }
+
+impl Measured {
+    /// Its time, the loop included.
+    pub fn stat(&self) -> Stat {
+        Stat::of(self.samples.clone())
+    }
+}
+
+/// How often a machine is made anew for a figure whose contestants have much memory: where the host places it decides which
+/// of it shares a set of a cache, and shifts a contestant's time by half for as long as it lives there.
+pub const PLACEMENTS: usize = 5;
 
 /// What a figure's contestants took, with the calibration of the same rounds.
 pub struct Results {
@@ -100,7 +113,20 @@ impl Results {
     /// The time of a contestant.
     pub fn of(&self, name: &str) -> Stat {
         let found = self.measured.iter().find(|measured| measured.name == name);
-        found.unwrap_or_else(|| panic!("no contestant `{name}`")).stat
+        found.unwrap_or_else(|| panic!("no contestant `{name}`")).stat()
+    }
+
+    /// The samples of several measurements of the same contestants, as if they were of one.
+    pub fn pooled(all: Vec<Self>) -> Self {
+        let additions = all.iter().map(|results| results.addition).collect();
+        let mut all = all.into_iter();
+        let mut measured = all.next().map(|results| results.measured).unwrap_or_default();
+        for results in all {
+            for (one, more) in measured.iter_mut().zip(results.measured) {
+                one.samples.extend(more.samples);
+            }
+        }
+        Self { measured, addition: Stat::of(additions).median }
     }
 
     /// All of them, in their order.
@@ -159,12 +185,12 @@ pub fn measure(cores: &Cores, threads: usize, plan: Plan, contestants: Vec<Conte
     let samples_of = |index: usize| -> Vec<f64> {
         per_thread.iter().filter_map(|thread| thread.get(index)).flatten().copied().collect()
     };
-    let stat = |(index, contestant): (usize, &Contestant<'_>)| Measured {
+    let measured = |(index, contestant): (usize, &Contestant<'_>)| Measured {
         name: contestant.name.clone(),
-        stat: Stat::of(samples_of(index)),
+        samples: samples_of(index),
     };
-    let mut measured: Vec<Measured> = contestants.iter().enumerate().map(stat).collect();
-    let addition = measured.pop().map_or(1.0, |calibration| calibration.stat.median);
+    let mut measured: Vec<Measured> = contestants.iter().enumerate().map(measured).collect();
+    let addition = measured.pop().map_or(1.0, |calibration| calibration.stat().median);
     Results { measured, addition }
 }
 

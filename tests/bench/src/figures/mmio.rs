@@ -3,7 +3,7 @@
 use super::{Topic, Wanted};
 use crate::bus::{self, Bus, Layout, name};
 use crate::figure::{Figure, Unit};
-use crate::harness::{Plan, measure};
+use crate::harness::{PLACEMENTS, Plan, Results, measure};
 use crate::stream::Stream;
 use anyhow::Result;
 
@@ -90,10 +90,14 @@ fn single(
         "One thread. The next address depends on the value that was read; the empty loop is subtracted."
     };
     let mut figure = Figure::new(id, title, Unit::Nanoseconds, about);
-    let buses = bus::all(layout);
     let streams = [layout.stream(0, layout.regions.len())];
-    let contestants = if writes { bus::writers(&buses, &streams) } else { bus::readers(&buses, &streams) };
-    let results = measure(wanted.cores, 1, Plan::FAST, contestants);
+    let placed = |_| {
+        let buses = bus::all(layout);
+        let contestants =
+            if writes { bus::writers(&buses, &streams) } else { bus::readers(&buses, &streams) };
+        measure(wanted.cores, 1, Plan::FAST_EACH, contestants)
+    };
+    let results = Results::pooled((0..PLACEMENTS).map(placed).collect());
     figure.rows_of(&results, None, Some(name::EMPTY));
     let limit = figure.median(name::LIMIT, None);
     match goal {

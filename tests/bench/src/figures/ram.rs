@@ -3,7 +3,7 @@
 use super::{Topic, Wanted};
 use crate::bus::name;
 use crate::figure::{Figure, Unit};
-use crate::harness::{Contestant, Plan, measure};
+use crate::harness::{Contestant, PLACEMENTS, Plan, Results, measure};
 use crate::ram::{Bases, Cell, Machine, Parts, guest_memory};
 use crate::stream::Stream;
 use anyhow::Result;
@@ -108,7 +108,7 @@ fn judge(figure: &mut Figure, places: &[Option<f64>]) {
     }
 }
 
-/// Measures all that have RAM: `C` is the word of the limit, `T` that of `vm-memory`.
+/// Measures all that have RAM, each time somewhere else in the host's memory.
 fn compare<C, T, const COUNT: usize, const WORDS: usize>(
     wanted: &Wanted<'_>,
     figure: &mut Figure,
@@ -120,6 +120,22 @@ fn compare<C, T, const COUNT: usize, const WORDS: usize>(
     T: ByteValued + Into<u64>,
 {
     let at = figure.axis.is_some().then_some(parts.count as f64);
+    let placed = |_| place::<C, T, COUNT, WORDS>(wanted, parts, stream, stores);
+    let results = Results::pooled((0..PLACEMENTS).map(placed).collect());
+    figure.rows_of(&results, at, Some(name::EMPTY));
+}
+
+/// Measures all once: `C` is the word of the limit, `T` that of `vm-memory`.
+fn place<C, T, const COUNT: usize, const WORDS: usize>(
+    wanted: &Wanted<'_>,
+    parts: Parts,
+    stream: &Stream,
+    stores: bool,
+) -> Results
+where
+    C: Cell,
+    T: ByteValued + Into<u64>,
+{
     let width = Width::new(size_of::<C>() as u64).unwrap_or(Width::W8);
     let machine = Machine::new(parts);
     let theirs = guest_memory(parts);
@@ -172,8 +188,7 @@ fn compare<C, T, const COUNT: usize, const WORDS: usize>(
             Contestant::new(name::EMPTY, |_| stream.empty_chase()),
         ]
     };
-    let results = measure(wanted.cores, 1, Plan::FAST, contestants);
-    figure.rows_of(&results, at, Some(name::EMPTY));
+    measure(wanted.cores, 1, Plan::FAST_EACH, contestants)
 }
 
 #[inline(always)]
