@@ -15,8 +15,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
-
 pub mod boot;
 pub mod catalog;
 mod compose;
@@ -26,6 +24,8 @@ pub mod file;
 mod hotplug;
 pub mod image;
 pub mod import;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod kvm;
 pub mod machine;
 pub mod maps;
 mod parts;

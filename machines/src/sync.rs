@@ -3,6 +3,6 @@
 //! Everything else imports them from here, so that a model checker's versions can take their place.
 
 pub(crate) use std::sync::Condvar;
-pub(crate) use std::sync::atomic::{AtomicU32, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
 pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use std::thread;

@@ -3,12 +3,16 @@
 //! A device with many writes that need no answer (a frame buffer's palette, a FIFO) lets them be queued, and they are
 //! carried out, in order, when somebody would notice: before any other access to a region that is flushed, on
 //! [`MemorySystem::flush_coalesced`], when a handle parks, and before a transaction. An accelerator keeps a ring of its
-//! own in the kernel; this one does the same where there is none, if it is switched on.
+//! own in the kernel ([`CoalescedRing`]); this one does the same where there is none, if it is switched on.
+
+mod ring;
+
+pub use ring::{CoalescedRing, CoalescedWrite};
 
 use crate::chain;
 use crate::entry::EntryKind;
 use crate::sync::{
-    Arc, ArrayQueue, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, PoisonError, thread_local,
+    Arc, ArrayQueue, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, PoisonError, Weak, thread_local,
 };
 use crate::system::{MemorySystem, SystemInner};
 use memory_core::{Backing, ByteOrder, Target, TxAttrs, Width};
@@ -36,11 +40,17 @@ struct Drain {
     busy: bool,
     /// Writes that came before those in the ring, to devices that the thread which drained was inside.
     put_off: VecDeque<QueuedWrite>,
+    /// Writes that were taken out of the accelerator's ring, after those that are put off.
+    absorbed: VecDeque<QueuedWrite>,
+    /// The ring of the machine's accelerator.
+    accelerator: Option<Weak<dyn CoalescedRing>>,
 }
 
 /// The ring of a machine.
 pub(crate) struct Coalesced {
     enabled: AtomicBool,
+    /// There is an accelerator with a ring, which may hold something at any time.
+    accelerated: AtomicBool,
     ring: ArrayQueue<QueuedWrite>,
     /// There is something in the ring, put off, or being carried out.
     pending: AtomicBool,
@@ -58,6 +68,7 @@ impl Default for Coalesced {
     fn default() -> Self {
         Self {
             enabled: AtomicBool::new(false),
+            accelerated: AtomicBool::new(false),
             ring: ArrayQueue::new(COALESCED_RING),
             pending: AtomicBool::new(false),
             drain: Mutex::default(),
@@ -82,7 +93,9 @@ impl Coalesced {
     /// alone is off for an instant when a drain ends.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
-        self.pending.load(Ordering::SeqCst) || !self.ring.is_empty()
+        self.pending.load(Ordering::SeqCst)
+            || !self.ring.is_empty()
+            || self.accelerated.load(Ordering::SeqCst)
     }
 
     fn lock(&self) -> MutexGuard<'_, Drain> {
@@ -115,7 +128,9 @@ impl Busy<'_> {
     fn next(&mut self) -> Option<QueuedWrite> {
         // a thread that puts off a whole ring leaves the next one to others
         let room = self.kept.len() < COALESCED_RING;
-        self.put_off.pop_front().or_else(|| if room { self.coalesced.ring.pop() } else { None })
+        let absorbed = || self.coalesced.lock().absorbed.pop_front();
+        let queued = || absorbed().or_else(|| self.coalesced.ring.pop());
+        self.put_off.pop_front().or_else(|| if room { queued() } else { None })
     }
 }
 
@@ -126,7 +141,7 @@ impl Drop for Busy<'_> {
         let mut drain = self.coalesced.lock();
         drain.put_off = std::mem::take(&mut self.kept);
         drain.busy = false;
-        let left = !drain.put_off.is_empty();
+        let left = !drain.put_off.is_empty() || !drain.absorbed.is_empty();
         // before the look at the ring: whoever pushes after it says so again
         self.coalesced.pending.store(left, Ordering::SeqCst);
         if !self.coalesced.ring.is_empty() {
@@ -206,6 +221,7 @@ impl SystemInner {
         }
         let coalesced = self.coalesced();
         let mut busy = coalesced.begin();
+        self.absorb_ring();
         let mut done = Vec::new();
         while let Some(write) = busy.next() {
             if chain::is_inside(write.target.guard()) && !allows_reentry(&write.target) {

@@ -51,7 +51,7 @@ mod sync;
 mod system;
 mod window;
 
-pub use coalesced::COALESCED_RING;
+pub use coalesced::{COALESCED_RING, CoalescedRing, CoalescedWrite};
 pub use entry::{Entry, EntryKind, EntryLink};
 pub use guest_memory::{DmaMemory, LoaderMemory, LoaderRegion};
 pub use handle::VcpuHandle;

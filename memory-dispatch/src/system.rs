@@ -336,6 +336,8 @@ impl CommitSink for SystemInner {
                 return Err(refusal);
             }
         };
+        // zones are deleted: what was queued in them goes where the old map says
+        self.absorb_ring();
         self.spaces.note_rendered();
         self.publications.begin(&fresh);
         let replaced: Vec<_> = fresh.into_iter().map(|fresh| fresh.space.publish(fresh.new)).collect();

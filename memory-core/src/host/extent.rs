@@ -78,6 +78,13 @@ impl RamBlock {
         }
     }
 
+    /// The address in this process of `len` bytes at `offset`, if they lie inside: what an accelerator's kernel is told. It is
+    /// good for as long as the block is held; nothing that is written there without us is noted in the block's log.
+    pub fn host_address(&self, offset: u64, len: u64) -> Option<usize> {
+        let pointer = self.pointer(offset, usize::try_from(len).ok()?).filter(|_| self.is_backed())?;
+        Some(pointer.as_ptr().expose_provenance())
+    }
+
     /// The file or memfd that holds the block, for another process to map.
     pub fn file(&self) -> Option<&File> {
         match &self.behind {

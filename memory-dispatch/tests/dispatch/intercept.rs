@@ -5,7 +5,10 @@ use memory_core::{
     AccessRules, AddrRange, BusFault, Endian, EventNotifier, IoEvent, MemoryError, Mmio, RegionRef, TxAttrs,
     Width,
 };
-use memory_dispatch::{AddressSpace, COALESCED_RING, DmaQueue, Locked, LockedDevice, SpaceConfig};
+use memory_dispatch::{
+    AddressSpace, COALESCED_RING, CoalescedRing, CoalescedWrite, DmaQueue, Locked, LockedDevice, SpaceConfig,
+};
+use std::collections::VecDeque;
 use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
 
 /// Notes what is written, and may do something at each write.
@@ -481,4 +484,69 @@ fn a_reader_sees_its_own_queued_writes_whoever_drains() {
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(missed, None);
     });
+}
+
+/// An accelerator's ring, filled by the test.
+#[derive(Default)]
+struct Kernel(Mutex<VecDeque<CoalescedWrite>>);
+
+impl Kernel {
+    fn push(&self, space: &AddressSpace, address: u64, value: u64, len: usize) {
+        let (space, bytes) = (space.id(), value.to_le_bytes());
+        self.0.lock().unwrap().push_back(CoalescedWrite { space, address, bytes, len });
+    }
+}
+
+impl CoalescedRing for Kernel {
+    fn take(&self) -> Option<CoalescedWrite> {
+        self.0.lock().unwrap().pop_front()
+    }
+}
+
+#[test]
+fn an_accelerators_ring_is_emptied_in_order_before_a_look_a_flush_and_a_transaction() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, region) = port(&mut board, 0x1000, AccessRules::new());
+    region.set_flush_coalesced(true).unwrap();
+    let kernel = Arc::new(Kernel::default());
+    board.system.set_coalesced_ring(kernel.clone());
+    let looks: [&dyn Fn(); 3] = [
+        &|| assert_eq!(board.space.load(0x1080, Width::W4, ATTRS), Ok(2)),
+        &|| board.system.flush_coalesced(),
+        &|| {
+            let begun = board.memory().transaction(|_| Ok::<_, MemoryError>(port.take().len()));
+            assert_eq!(begun.unwrap(), 2);
+        },
+    ];
+    for (index, look) in looks.into_iter().enumerate() {
+        kernel.push(&board.space, 0x1008, 0x1_0000_0005, 4);
+        kernel.push(&board.space, 0x1001, 0x77, 1);
+        look();
+        let expected = if index == 2 { vec![] } else { vec![(8, 5), (1, 0x77)] };
+        assert_eq!(port.take(), expected);
+    }
+}
+
+#[test]
+fn what_an_accelerator_has_queued_goes_where_the_map_was_before_the_commit() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (first, region) = port(&mut board, 0x1000, AccessRules::new());
+    let (second, other) = port(&mut board, 0x2000, AccessRules::new());
+    let kernel = Arc::new(Kernel::default());
+    board.system.set_coalesced_ring(kernel.clone());
+    let transaction = board.memory().transaction(|_| {
+        // while the transaction is under way: its beginning has not seen it
+        kernel.push(&board.space, 0x1008, 5, 4);
+        region.set_address(0x3000)?;
+        other.set_address(0x1000)
+    });
+    transaction.unwrap();
+    assert_eq!((first.take(), second.take()), (vec![(8, 5)], vec![]));
+    // nobody is there, or the accelerator is gone
+    kernel.push(&board.space, 0x8000, 5, 4);
+    board.system.flush_coalesced();
+    kernel.push(&board.space, 0x1008, 6, 4);
+    drop(kernel);
+    board.system.flush_coalesced();
+    assert_eq!((first.take(), second.take()), (vec![], vec![]));
 }

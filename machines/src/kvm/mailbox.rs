@@ -1,0 +1,165 @@
+//! What other threads ask of a vCPU's thread, and what they know of it.
+
+use super::report::VcpuReport;
+use super::sys::{SharedPages, ThreadSlot};
+use crate::sync::{Arc, AtomicBool, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence};
+use bitflags::bitflags;
+use std::collections::VecDeque;
+
+bitflags! {
+    /// What is asked.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(super) struct Asked: u32 {
+        /// To let go of an outdated map, and of what is asked for an instant only.
+        const KICK = 1;
+        /// To stay out of the guest until this is taken back.
+        const PAUSE = 2;
+        /// To end.
+        const STOP = 4;
+    }
+}
+
+/// One vCPU, for other threads.
+pub(super) struct Mailbox {
+    /// [`Asked`]. Set before the look whether the thread is inside, looked at after it says that it is: no wish is lost.
+    asked: AtomicU32,
+    /// The thread is in KVM_RUN, or about to be.
+    inside: AtomicBool,
+    pages: Arc<SharedPages>,
+    thread: ThreadSlot,
+    /// Held for an instant.
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    paused: bool,
+    ended: Option<Arc<VcpuReport>>,
+    /// Interrupts to give to the guest, where the kernel has no controller.
+    vectors: VecDeque<u8>,
+}
+
+impl Mailbox {
+    pub(super) fn new(pages: Arc<SharedPages>) -> Self {
+        let (asked, inside) = (AtomicU32::new(0), AtomicBool::new(false));
+        let (thread, state, changed) = Default::default();
+        Self { asked, inside, pages, thread, state, changed }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pages(&self) -> &SharedPages {
+        &self.pages
+    }
+
+    pub(super) fn thread(&self) -> &ThreadSlot {
+        &self.thread
+    }
+
+    pub(super) fn set_inside(&self, inside: bool) {
+        self.inside.store(inside, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_inside(&self) -> bool {
+        self.inside.load(Ordering::SeqCst)
+    }
+
+    /// Has the thread come back from KVM_RUN, or not go in: the flag for one that is about to, the signal for one that is in.
+    pub(super) fn interrupt_entry(&self) {
+        self.pages.set_immediate_exit(true);
+        self.thread.signal();
+    }
+
+    /// Asks something of the vCPU, wherever it is.
+    pub(super) fn ask(&self, what: Asked) {
+        self.asked.fetch_or(what.bits(), Ordering::SeqCst);
+        // a sleeper looks under the lock before it sleeps
+        drop(self.lock());
+        self.changed.notify_all();
+        fence(Ordering::SeqCst);
+        // one that is outside looks at what is asked once it says that it is inside
+        if self.is_inside() {
+            self.interrupt_entry();
+        }
+    }
+
+    pub(super) fn take_back(&self, what: Asked) {
+        self.asked.fetch_and(!what.bits(), Ordering::SeqCst);
+        drop(self.lock());
+        self.changed.notify_all();
+    }
+
+    /// What is asked; a kick is taken by this.
+    pub(super) fn take_asked(&self) -> Asked {
+        if self.asked.load(Ordering::SeqCst) == 0 {
+            return Asked::empty();
+        }
+        Asked::from_bits_truncate(self.asked.fetch_and(!Asked::KICK.bits(), Ordering::SeqCst))
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        !self.asked().is_empty()
+    }
+
+    fn asked(&self) -> Asked {
+        Asked::from_bits_truncate(self.asked.load(Ordering::SeqCst))
+    }
+
+    /// Has the guest be given an interrupt.
+    pub(super) fn push_vector(&self, vector: u8) {
+        self.lock().vectors.push_back(vector);
+        self.ask(Asked::KICK);
+    }
+
+    /// The next interrupt for the guest, if `take` says that it takes one; and whether there are more.
+    pub(super) fn next_vector(&self, take: impl FnOnce() -> bool) -> (Option<u8>, bool) {
+        let mut state = self.lock();
+        let vector = if !state.vectors.is_empty() && take() { state.vectors.pop_front() } else { None };
+        (vector, !state.vectors.is_empty())
+    }
+
+    /// The guest has halted: the thread sleeps until there is an interrupt or something is asked.
+    pub(super) fn sleep(&self) {
+        let mut state = self.lock();
+        while state.vectors.is_empty() && self.asked().is_empty() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The thread is paused, until it is not asked to be or has to stop.
+    pub(super) fn stay_paused(&self) {
+        let mut state = self.lock();
+        state.paused = true;
+        self.changed.notify_all();
+        while self.asked().contains(Asked::PAUSE) && !self.asked().contains(Asked::STOP) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.paused = false;
+    }
+
+    /// Waits until the thread is paused or has ended.
+    pub(super) fn wait_paused(&self) {
+        let mut state = self.lock();
+        while !state.paused && state.ended.is_none() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn end(&self, report: VcpuReport) {
+        self.lock().ended.get_or_insert(Arc::new(report));
+        self.changed.notify_all();
+    }
+
+    pub(super) fn wait_ended(&self) -> Arc<VcpuReport> {
+        let mut state = self.lock();
+        loop {
+            if let Some(report) = &state.ended {
+                return report.clone();
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}

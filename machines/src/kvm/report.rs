@@ -1,0 +1,73 @@
+//! What is left to say when a vCPU has ended.
+
+use std::fmt;
+
+/// Why a vCPU ended.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum VcpuEnd {
+    /// It was stopped.
+    #[error("stopped")]
+    Stopped,
+    /// The guest ended itself by a fault that it could not handle: on a PC, a reset by triple fault.
+    #[error("a triple fault")]
+    Shutdown,
+    /// The processor refused to run the guest's state; its reason.
+    #[error("the processor refused the guest's state, reason {0:#x}")]
+    FailedEntry(u64),
+    /// The kernel could not go on: an instruction that it cannot emulate, or a fetch from where no memory is.
+    #[error("the kernel could not emulate the guest")]
+    InternalError,
+    /// An exit that is not dealt with.
+    #[error("an exit that is not dealt with: {0}")]
+    Unhandled(String),
+    /// The kernel refused to run it.
+    #[error("the kernel refused: {0}")]
+    Refused(kvm_ioctls::Error),
+    /// The thread panicked, which is a defect of a device or of ours.
+    #[error("the thread panicked")]
+    Panicked,
+}
+
+/// One access that exited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SeenAccess {
+    /// A port, not memory.
+    pub port: bool,
+    /// A write.
+    pub write: bool,
+    /// Where.
+    pub address: u64,
+    /// The value, of up to 8 bytes.
+    pub value: u64,
+    /// Bytes.
+    pub len: usize,
+}
+
+impl fmt::Display for SeenAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { port, write, address, value, len } = self;
+        let (space, kind) = (if *port { "port" } else { "memory" }, if *write { "write" } else { "read" });
+        write!(f, "{space} {address:#x} {kind} of {len}: {value:#x}")
+    }
+}
+
+/// What is known of a vCPU that has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VcpuReport {
+    /// Why it ended.
+    pub end: VcpuEnd,
+    /// The registers, as text, if the kernel still tells them.
+    pub registers: Option<String>,
+    /// The last accesses that exited, the oldest first.
+    pub accesses: Vec<SeenAccess>,
+}
+
+impl fmt::Display for VcpuReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.end)?;
+        if let Some(registers) = &self.registers {
+            writeln!(f, "{registers}")?;
+        }
+        self.accesses.iter().try_for_each(|access| writeln!(f, "{access}"))
+    }
+}

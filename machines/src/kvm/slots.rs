@@ -1,0 +1,149 @@
+//! The memory slots of a machine: which parts of the map the kernel knows as memory.
+
+use super::sys::{SlotPlace, Vm};
+use crate::sync::Arc;
+use memory_core::{AddrRange, Backing, DirtyClients};
+use memory_dispatch::{Section, SectionPart};
+use memory_flatview::RangeFlags;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The kernel refused to change a memory slot.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    /// No slot is left.
+    #[error("no memory slot is left for {range:?}: the kernel has {most}")]
+    Full {
+        /// Guest addresses.
+        range: AddrRange,
+        /// How many there are.
+        most: u32,
+    },
+    /// The kernel's error.
+    #[error("cannot {what} the memory slot of {range:?}: {error}")]
+    Refused {
+        /// What was tried.
+        what: &'static str,
+        /// Guest addresses.
+        range: AddrRange,
+        /// What the kernel says.
+        error: kvm_ioctls::Error,
+    },
+}
+
+/// The slots. Changed by one thread at a time, which holds the writers' lock, while no vCPU is in the guest.
+pub(super) struct SlotTable {
+    vm: Arc<Vm>,
+    /// By the first guest address.
+    slots: BTreeMap<u64, Slot>,
+    /// Below `used`.
+    free: BTreeSet<u32>,
+    used: u32,
+    most: u32,
+    page_size: u64,
+}
+
+struct Slot {
+    id: u32,
+    place: SlotPlace,
+}
+
+impl SlotTable {
+    pub(super) fn new(vm: Arc<Vm>) -> Self {
+        let most = u32::try_from(vm.kvm().get_nr_memslots()).unwrap_or(u32::MAX);
+        // the kernel maps guests by pages of 4 KiB on all that it is built for here
+        let page_size = memory_core::PAGE_SIZE as u64;
+        Self { vm, slots: BTreeMap::new(), free: BTreeSet::new(), used: 0, most, page_size }
+    }
+
+    /// Whether a range of the map has a slot.
+    pub(super) fn has(&self, section: &Section) -> bool {
+        wanted(section, self.page_size).is_some()
+    }
+
+    /// Makes the slot of a range that has come.
+    pub(super) fn add(&mut self, section: &Section) -> Result<(), SlotError> {
+        let Some(place) = wanted(section, self.page_size) else { return Ok(()) };
+        let range = place.guest;
+        let id = self.free.first().copied().unwrap_or(self.used);
+        if id >= self.most {
+            return Err(SlotError::Full { range, most: self.most });
+        }
+        self.vm.set_slot(id, &place).map_err(|error| SlotError::Refused { what: "make", range, error })?;
+        self.free.remove(&id);
+        self.used = self.used.max(id + 1);
+        self.slots.insert(range.start(), Slot { id, place });
+        Ok(())
+    }
+
+    /// Deletes the slot of a range that has gone.
+    pub(super) fn delete(&mut self, section: &Section) -> Result<(), SlotError> {
+        let Some(range) = wanted(section, self.page_size).map(|place| place.guest) else { return Ok(()) };
+        let Some(slot) = self.slots.get(&range.start()) else { return Ok(()) };
+        let id = slot.id;
+        self.vm.delete_slot(id).map_err(|error| SlotError::Refused { what: "delete", range, error })?;
+        self.slots.remove(&range.start());
+        self.free.insert(id);
+        Ok(())
+    }
+
+    /// Has the kernel note writes to a range, or not any more; what it noted must have been taken.
+    pub(super) fn set_logged(&mut self, section: &Section, logged: bool) -> Result<(), SlotError> {
+        let Some(range) = wanted(section, self.page_size).map(|place| place.guest) else { return Ok(()) };
+        let Some(slot) = self.slots.get_mut(&range.start()) else { return Ok(()) };
+        if slot.place.logged != logged {
+            let place = SlotPlace { logged, ..slot.place.clone() };
+            let refused = |error| SlotError::Refused { what: "log writes to", range, error };
+            self.vm.set_slot(slot.id, &place).map_err(refused)?;
+            slot.place = place;
+        }
+        Ok(())
+    }
+
+    /// Marks what guests wrote to a range in its block's log, for `clients`.
+    pub(super) fn sync(&self, section: &Section, clients: DirtyClients) -> Result<(), SlotError> {
+        let Some(range) = wanted(section, self.page_size).map(|place| place.guest) else { return Ok(()) };
+        let Some(Slot { id, place }) = self.slots.get(&range.start()).filter(|slot| slot.place.logged) else {
+            return Ok(());
+        };
+        let len = (range.last() - range.start()).saturating_add(1);
+        let refused = |error| SlotError::Refused { what: "take the log of", range, error };
+        let marks = self.vm.take_dirty(*id, len).map_err(refused)?;
+        for (index, bits) in (0u64..).zip(marks).filter(|(_, bits)| *bits != 0) {
+            for bit in (0..64).filter(|bit| bits >> bit & 1 != 0) {
+                let offset = place.offset + (index * 64 + bit) * self.page_size;
+                place.block.dirty().mark(clients, offset, self.page_size);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What of a range the kernel can know as memory: whole pages whose host memory is whole pages too. What is left exits.
+fn wanted(section: &Section, page_size: u64) -> Option<SlotPlace> {
+    let read = section.read()?;
+    let target = read.pin().target()?;
+    let is_overlaid = !section.write().is_some_and(|write| is_same(read, write));
+    let (block, read_only) = match target.backing() {
+        Backing::Ram(block) | Backing::RamDevice(block) => {
+            (block, is_overlaid || section.flags().contains(RangeFlags::READ_ONLY))
+        }
+        Backing::Rom(block) => (block, true),
+        Backing::RomDevice(block, _) if section.flags().contains(RangeFlags::ROMD) => (block, true),
+        _ => return None,
+    };
+    let range = section.range();
+    let start = range.start().checked_next_multiple_of(page_size)?;
+    // the byte after the last whole page, which the last of all has not
+    let end = range.last().checked_add(1).unwrap_or(range.last()) & !(page_size - 1);
+    let last = end.checked_sub(1).filter(|last| start < *last)?;
+    let guest = AddrRange::new(start, last)?;
+    let offset = read.offset().checked_add(start - range.start())?;
+    let host = block.host_address(offset, last - start + 1)?;
+    let logged = !section.log().is_empty();
+    let place = SlotPlace { guest, block: block.clone(), offset, read_only, logged };
+    (host as u64).is_multiple_of(page_size).then_some(place)
+}
+
+fn is_same(a: &SectionPart, b: &SectionPart) -> bool {
+    a.region() == b.region() && a.offset() == b.offset()
+}

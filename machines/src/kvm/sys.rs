@@ -1,0 +1,181 @@
+//! The kernel's KVM, lent as safe types: the only module of the machines with `unsafe` in it.
+//!
+//! What everything here rests on: a [`Vm`] holds the block of each of its memory slots until the kernel has let go of the
+//! slot, and a [`Vcpu`] holds its [`Vm`], so that no guest runs on memory that is gone. Guest memory is shared with
+//! vCPUs that race by design, as `memory_core`'s host module says; the kernel is one more that does.
+
+#![expect(unsafe_code, reason = "ioctls that take addresses, and pages that are shared with the kernel")]
+
+mod page;
+mod vcpu;
+
+pub(super) use page::SharedPages;
+pub(super) use vcpu::{Exit, ThreadSlot, Vcpu};
+
+use page::QueuedWrites;
+
+use crate::sync::{Arc, Mutex, PoisonError};
+use kvm_bindings::{
+    KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_ioeventfd, kvm_ioeventfd_flag_nr_datamatch,
+    kvm_ioeventfd_flag_nr_deassign, kvm_ioeventfd_flag_nr_pio, kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Cap, Error, IoEventAddress, Kvm, VmFd};
+use memory_core::{AddrRange, EventNotifier, RamBlock};
+use std::collections::HashMap;
+use std::os::fd::AsRawFd;
+use vmm_sys_util::ioctl::ioctl_with_ref;
+
+vmm_sys_util::ioctl_iow_nr!(KVM_IOEVENTFD, kvm_bindings::KVMIO, 0x79, kvm_ioeventfd);
+
+/// What a memory slot is to show.
+#[derive(Clone)]
+pub(super) struct SlotPlace {
+    /// Guest addresses, whole pages.
+    pub(super) guest: AddrRange,
+    /// The host memory.
+    pub(super) block: Arc<RamBlock>,
+    /// Of the slot's first byte in the block.
+    pub(super) offset: u64,
+    /// Writes exit.
+    pub(super) read_only: bool,
+    /// The kernel notes which pages are written.
+    pub(super) logged: bool,
+}
+
+/// An event that the kernel signals when a guest writes.
+#[derive(Clone, Copy)]
+pub(super) struct Doorbell<'a> {
+    /// A port, not memory.
+    pub(super) port: bool,
+    pub(super) address: u64,
+    /// The width of the write in bytes, 0 for any.
+    pub(super) len: u32,
+    /// The value, in the guest's byte order.
+    pub(super) value: Option<u64>,
+    pub(super) event: &'a EventNotifier,
+}
+
+/// A write that the kernel has queued.
+pub(super) struct Queued {
+    /// To a port, not to memory.
+    pub(super) port: bool,
+    pub(super) address: u64,
+    pub(super) bytes: [u8; 8],
+    pub(super) len: usize,
+}
+
+/// A virtual machine of the kernel.
+pub(super) struct Vm {
+    /// Before the blocks: they go last.
+    fd: VmFd,
+    /// What the kernel's slots show. Held while a slot is changed.
+    blocks: Mutex<HashMap<u32, Arc<RamBlock>>>,
+    /// From the first vCPU on. Held to take a write.
+    ring: Mutex<Option<QueuedWrites>>,
+    kvm: Kvm,
+}
+
+impl Vm {
+    pub(super) fn new(kvm: Kvm) -> Result<Self, Error> {
+        Ok(Self { fd: kvm.create_vm()?, blocks: Mutex::default(), ring: Mutex::default(), kvm })
+    }
+
+    /// The descriptor, for what needs no address of ours.
+    pub(super) fn fd(&self) -> &VmFd {
+        &self.fd
+    }
+
+    pub(super) fn kvm(&self) -> &Kvm {
+        &self.kvm
+    }
+
+    /// Makes or changes slot `id`; only [`SlotPlace::logged`] of one that is there may change.
+    pub(super) fn set_slot(&self, id: u32, place: &SlotPlace) -> Result<(), Error> {
+        let out_of_bounds = || Error::new(22);
+        let len = (place.guest.last() - place.guest.start()).checked_add(1).ok_or_else(out_of_bounds)?;
+        let host = place.block.host_address(place.offset, len).ok_or_else(out_of_bounds)?;
+        let read_only = place.read_only || place.block.is_read_only();
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let region = kvm_userspace_memory_region {
+            slot: id,
+            flags: flag(read_only, KVM_MEM_READONLY) | flag(place.logged, KVM_MEM_LOG_DIRTY_PAGES),
+            guest_phys_addr: place.guest.start(),
+            memory_size: len,
+            userspace_addr: host as u64,
+        };
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: `host_address` has checked that the block has `len` bytes there; the block is held in `blocks` until the
+        // slot is deleted, and of one that may not be written the guest cannot write.
+        unsafe { self.fd.set_user_memory_region(region) }?;
+        blocks.insert(id, place.block.clone());
+        Ok(())
+    }
+
+    /// Deletes slot `id`.
+    pub(super) fn delete_slot(&self, id: u32) -> Result<(), Error> {
+        let region = kvm_userspace_memory_region { slot: id, ..Default::default() };
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: a size of 0 deletes the slot, and no address is taken.
+        unsafe { self.fd.set_user_memory_region(region) }?;
+        // only now: until here the guest may have written to it
+        blocks.remove(&id);
+        Ok(())
+    }
+
+    /// Takes the kernel's marks of slot `id`, which is `len` bytes long: a bit for each page.
+    pub(super) fn take_dirty(&self, id: u32, len: u64) -> Result<Vec<u64>, Error> {
+        self.fd.get_dirty_log(id, usize::try_from(len).map_err(|_| Error::new(22))?)
+    }
+
+    /// Has the kernel signal an event, or not any more.
+    pub(super) fn set_doorbell(&self, bell: &Doorbell<'_>, assign: bool) -> Result<(), Error> {
+        let flag = |set: bool, bit: u32| if set { 1 << bit } else { 0 };
+        let request = kvm_ioeventfd {
+            datamatch: bell.value.unwrap_or(0),
+            addr: bell.address,
+            len: bell.len,
+            fd: bell.event.event_fd().as_raw_fd(),
+            flags: flag(bell.value.is_some(), kvm_ioeventfd_flag_nr_datamatch)
+                | flag(bell.port, kvm_ioeventfd_flag_nr_pio)
+                | flag(!assign, kvm_ioeventfd_flag_nr_deassign),
+            ..Default::default()
+        };
+        // SAFETY: the descriptor is a VM's, and the kernel reads the structure that it is given; it keeps the event by a
+        // reference of its own.
+        if unsafe { ioctl_with_ref(&self.fd, KVM_IOEVENTFD(), &request) } != 0 {
+            return Err(Error::last());
+        }
+        Ok(())
+    }
+
+    /// Has the kernel queue writes to `range`, or not any more.
+    pub(super) fn set_coalesced(&self, port: bool, range: AddrRange, queue: bool) -> Result<(), Error> {
+        let size = u32::try_from((range.last() - range.start()).saturating_add(1));
+        let size = size.map_err(|_| Error::new(22))?;
+        let at = if port { IoEventAddress::Pio(range.start()) } else { IoEventAddress::Mmio(range.start()) };
+        if queue {
+            self.fd.register_coalesced_mmio(at, size)
+        } else {
+            self.fd.unregister_coalesced_mmio(at, size)
+        }
+    }
+
+    fn share_ring(&self, pages: &Arc<SharedPages>) {
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.get_or_insert_with(|| QueuedWrites::new(pages.clone()));
+    }
+
+    /// Takes the oldest write that the kernel has queued.
+    pub(super) fn take_queued(&self) -> Option<Queued> {
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = ring.as_mut()?.take()?;
+        // SAFETY: both variants are the same 32 bits.
+        let port = unsafe { entry.__bindgen_anon_1.pio } == 1;
+        Some(Queued { port, address: entry.phys_addr, bytes: entry.data, len: entry.len as usize })
+    }
+
+    /// Whether the kernel queues writes to memory, or to ports.
+    pub(super) fn coalesces(&self, port: bool) -> bool {
+        self.fd.check_extension(if port { Cap::CoalescedPio } else { Cap::CoalescedMmio })
+    }
+}

@@ -1,0 +1,162 @@
+//! One virtual CPU of the kernel, and what it comes back with.
+
+use super::{SharedPages, Vm};
+use crate::sync::{Arc, Mutex, PoisonError};
+use kvm_bindings::kvm_interrupt;
+use kvm_ioctls::{Error, VcpuExit, VcpuFd};
+use vmm_sys_util::ioctl::ioctl_with_ref;
+use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
+
+vmm_sys_util::ioctl_iow_nr!(KVM_INTERRUPT, kvm_bindings::KVMIO, 0x86, kvm_interrupt);
+
+/// Why a vCPU came back.
+#[derive(Debug)]
+pub(in crate::kvm) enum Exit<'a> {
+    /// Reads of `width` bytes of a port, one after the other, into the bytes.
+    PortIn { port: u16, width: usize, bytes: &'a mut [u8] },
+    /// Writes of `width` bytes to a port, one after the other.
+    PortOut { port: u16, width: usize, bytes: &'a [u8] },
+    /// A read of memory that no slot shows.
+    MmioRead { address: u64, bytes: &'a mut [u8] },
+    /// A write to memory that no slot shows, or that one shows to be read.
+    MmioWrite { address: u64, bytes: &'a [u8] },
+    /// The guest waits for an interrupt.
+    Halt,
+    /// The guest can be interrupted now.
+    InterruptWindow,
+    /// Somebody wants the thread.
+    Kicked,
+    /// The guest has ended itself, by a triple fault.
+    Shutdown,
+    /// The processor refused the guest's state.
+    FailedEntry(u64),
+    /// The kernel could not go on.
+    InternalError,
+    /// What is not dealt with, as its author prints it.
+    Unhandled(String),
+}
+
+/// A virtual CPU.
+pub(in crate::kvm) struct Vcpu {
+    /// Before the VM, whose memory its guest runs on.
+    fd: VcpuFd,
+    pages: Arc<SharedPages>,
+    vm: Arc<Vm>,
+}
+
+impl Vcpu {
+    /// The vCPU of that number.
+    pub(in crate::kvm) fn new(vm: &Arc<Vm>, id: u64) -> Result<Self, Error> {
+        let fd = vm.fd.create_vcpu(id)?;
+        let pages = SharedPages::map(&fd, vm.fd.run_size())?;
+        vm.share_ring(&pages);
+        Ok(Self { fd, pages, vm: vm.clone() })
+    }
+
+    /// The descriptor, for registers.
+    pub(in crate::kvm) fn fd(&self) -> &VcpuFd {
+        &self.fd
+    }
+
+    pub(in crate::kvm) fn vm(&self) -> &Arc<Vm> {
+        &self.vm
+    }
+
+    pub(in crate::kvm) fn pages(&self) -> &Arc<SharedPages> {
+        &self.pages
+    }
+
+    /// Runs the guest until something has to be done. What an exit asks for is complete when the guest runs again.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(in crate::kvm) fn run(&mut self) -> Result<Exit<'_>, Error> {
+        let exit = match self.fd.run() {
+            Ok(exit) => exit,
+            Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => return Ok(Exit::Kicked),
+            Err(error) => return Err(error),
+        };
+        let width = || self.pages.port_width();
+        Ok(match exit {
+            VcpuExit::IoIn(port, bytes) => Exit::PortIn { port, width: width(), bytes },
+            VcpuExit::IoOut(port, bytes) => Exit::PortOut { port, width: width(), bytes },
+            VcpuExit::MmioRead(address, bytes) => Exit::MmioRead { address, bytes },
+            VcpuExit::MmioWrite(address, bytes) => Exit::MmioWrite { address, bytes },
+            VcpuExit::Hlt => Exit::Halt,
+            VcpuExit::IrqWindowOpen => Exit::InterruptWindow,
+            VcpuExit::Intr => Exit::Kicked,
+            VcpuExit::Shutdown => Exit::Shutdown,
+            VcpuExit::FailEntry(reason, _) => Exit::FailedEntry(reason),
+            VcpuExit::InternalError => Exit::InternalError,
+            other => Exit::Unhandled(format!("{other:?}")),
+        })
+    }
+
+    /// Whether the guest takes an interrupt if it is given one now.
+    pub(in crate::kvm) fn takes_interrupts(&mut self) -> bool {
+        let run = self.fd.get_kvm_run();
+        run.ready_for_interrupt_injection != 0 && run.if_flag != 0
+    }
+
+    /// Has the vCPU come back as soon as the guest takes interrupts, or not.
+    pub(in crate::kvm) fn ask_for_interrupt_window(&mut self, ask: bool) {
+        self.fd.get_kvm_run().request_interrupt_window = ask.into();
+    }
+
+    /// Gives the guest an interrupt. There must be no interrupt controller in the kernel.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(in crate::kvm) fn interrupt(&mut self, vector: u8) -> Result<(), Error> {
+        let interrupt = kvm_interrupt { irq: vector.into() };
+        // SAFETY: the descriptor is a vCPU's, and the kernel reads the structure that it is given.
+        if unsafe { ioctl_with_ref(&self.fd, KVM_INTERRUPT(), &interrupt) } != 0 {
+            return Err(Error::last());
+        }
+        Ok(())
+    }
+}
+
+/// A thread that can be signalled: while it is inside [`ThreadSlot::enter`]'s guard.
+#[derive(Default)]
+pub(in crate::kvm) struct ThreadSlot {
+    /// Held to signal, so that the thread is there meanwhile.
+    thread: Mutex<Option<libc::pthread_t>>,
+}
+
+impl ThreadSlot {
+    /// The calling thread is the one, until the guard is dropped.
+    ///
+    /// # Errors
+    /// What the host says of the signal's handler.
+    pub(in crate::kvm) fn enter(&self) -> Result<InThread<'_>, Error> {
+        register_signal_handler(SIGRTMIN(), on_signal)?;
+        // SAFETY: the call takes nothing and returns the thread's own name.
+        let thread = unsafe { libc::pthread_self() };
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(InThread { slot: self })
+    }
+
+    /// Interrupts what the thread does in the kernel.
+    pub(in crate::kvm) fn signal(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = *thread {
+            // SAFETY: the thread is alive: it takes its name out, under this lock, before it ends.
+            unsafe { libc::pthread_kill(thread, SIGRTMIN()) };
+        }
+    }
+}
+
+/// The thread is in its slot.
+pub(in crate::kvm) struct InThread<'a> {
+    slot: &'a ThreadSlot,
+}
+
+impl Drop for InThread<'_> {
+    fn drop(&mut self) {
+        *self.slot.thread.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Nothing: a system call that it interrupts comes back, and that is all.
+extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}

@@ -1,0 +1,174 @@
+//! Interrupts, halts, kicks, pauses.
+
+use crate::board::{Board, SAY};
+use iced_x86::code_asm::*;
+use machines::kvm::VcpuEnd;
+use memory_core::{EventNotifier, RamBlock, Width};
+use std::sync::Arc;
+
+const HANDLER: u64 = 0x3000;
+
+/// The handler of `vector` says `value`, and returns.
+fn handler(board: &Board, vector: u64, value: u32, acknowledge: bool) {
+    board.load_at(HANDLER, 16, |a| {
+        a.mov(al, value)?;
+        a.out(SAY, al)?;
+        if acknowledge {
+            // end of interrupt, to the first PIC
+            a.mov(al, 0x20)?;
+            a.out(0x20, al)?;
+        }
+        a.iret()
+    });
+    board.memory.store(4 * vector, Width::W4, HANDLER, Default::default()).unwrap();
+}
+
+/// Halts with interrupts enabled, for ever; says 1 before.
+fn sleeper(a: &mut CodeAssembler) -> Result<(), iced_x86::IcedError> {
+    a.mov(sp, 0x7000)?;
+    a.mov(al, 1)?;
+    a.out(SAY, al)?;
+    a.sti()?;
+    let mut again = a.create_label();
+    a.set_label(&mut again)?;
+    a.hlt()?;
+    a.jmp(again)
+}
+
+#[test]
+fn an_interrupt_that_is_injected_wakes_a_guest_that_halts() {
+    let Some(board) = Board::new("an_interrupt_that_is_injected_wakes_a_guest_that_halts") else { return };
+    handler(&board, 0x40, 0x44, false);
+    board.load(16, sleeper);
+    let running = board.run();
+    assert_eq!(board.said(), 1);
+    for _ in 0..20 {
+        running.vcpu.interrupt(0x40);
+        assert_eq!(board.said(), 0x44);
+    }
+}
+
+#[test]
+fn an_interrupt_waits_until_the_guest_takes_it() {
+    let Some(board) = Board::new("an_interrupt_waits_until_the_guest_takes_it") else { return };
+    handler(&board, 0x40, 0x44, false);
+    board.load(16, |a| {
+        a.mov(sp, 0x7000)?;
+        a.mov(al, 1)?;
+        a.out(SAY, al)?;
+        let mut wait = a.create_label();
+        a.set_label(&mut wait)?;
+        a.cmp(byte_ptr(0x2000), 0)?;
+        a.je(wait)?;
+        a.mov(al, 2)?;
+        a.out(SAY, al)?;
+        a.sti()?;
+        let mut ever = a.create_label();
+        a.set_label(&mut ever)?;
+        a.nop()?;
+        a.jmp(ever)
+    });
+    let running = board.run();
+    assert_eq!(board.said(), 1);
+    running.vcpu.interrupt(0x40);
+    running.vcpu.interrupt(0x40);
+    board.memory.store(0x2000, Width::W1, 1, Default::default()).unwrap();
+    assert_eq!([board.said(), board.said(), board.said()], [2, 0x44, 0x44]);
+}
+
+/// Sets the first PIC up for vectors from 0x20 on, with input 5 alone.
+fn set_up_pic(a: &mut CodeAssembler) -> Result<(), iced_x86::IcedError> {
+    for (port, value) in [(0x20u32, 0x11u32), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0xdf)] {
+        a.mov(al, value)?;
+        a.out(port, al)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_irqfd_interrupts_a_guest_that_halts_in_the_kernel() {
+    let Some(board) = Board::new("an_irqfd_interrupts_a_guest_that_halts_in_the_kernel") else { return };
+    handler(&board, 0x25, 0x55, true);
+    board.load(16, |a| {
+        set_up_pic(a)?;
+        sleeper(a)
+    });
+    let running = board.run_with(true);
+    let line = EventNotifier::new().unwrap();
+    running.kvm.connect_irq(&line, 5).unwrap();
+    assert_eq!(board.said(), 1);
+    for _ in 0..20 {
+        line.signal();
+        assert_eq!(board.said(), 0x55);
+    }
+    running.kvm.disconnect_irq(&line, 5).unwrap();
+    line.signal();
+    assert_eq!(line.take(), 1, "the kernel listens no more");
+}
+
+/// Both kinds of halt: in the kernel, and out of it.
+fn each_halt(name: &str, check: impl Fn(&mut Board, bool)) {
+    for irqchip in [false, true] {
+        let Some(mut board) = Board::new(name) else { return };
+        board.load(16, sleeper);
+        check(&mut board, irqchip);
+    }
+}
+
+#[test]
+fn a_guest_that_halts_is_paused_resumed_and_stopped() {
+    each_halt("a_guest_that_halts_is_paused_resumed_and_stopped", |board, irqchip| {
+        let running = board.run_with(irqchip);
+        assert_eq!(board.said(), 1);
+        for _ in 0..20 {
+            running.vcpu.pause();
+            running.vcpu.resume();
+            running.vcpu.kick();
+        }
+        running.vcpu.stop();
+        assert_eq!(running.vcpu.wait_ended().end, VcpuEnd::Stopped);
+    });
+}
+
+#[test]
+fn a_guest_that_is_paused_does_nothing_until_it_is_resumed() {
+    let Some(board) = Board::new("a_guest_that_is_paused_does_nothing_until_it_is_resumed") else { return };
+    board.load(16, |a| {
+        a.out(SAY, al)?;
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.inc(dword_ptr(0x2000))?;
+        a.jmp(again)
+    });
+    let count = || board.memory.load(0x2000, Width::W4, Default::default()).unwrap();
+    let running = board.run();
+    board.said();
+    for _ in 0..20 {
+        running.vcpu.pause();
+        let (before, _) = (count(), std::hint::black_box((0..100_000u64).sum::<u64>()));
+        assert_eq!(count(), before);
+        running.vcpu.resume();
+        while count() == before {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn ram_that_is_unplugged_goes_while_the_guest_halts() {
+    each_halt("ram_that_is_unplugged_goes_while_the_guest_halts", |board, irqchip| {
+        let block = RamBlock::anonymous(0x1000u64).unwrap();
+        let watch = Arc::downgrade(&block);
+        let region = board.tree().ram("module", block).build().unwrap();
+        board.root.map(0x20_0000, &region).unwrap();
+        let running = board.run_with(irqchip);
+        assert_eq!(board.said(), 1);
+        // the guest halts, or is about to: nothing of its thread keeps the map of before for long
+        drop(region);
+        while watch.upgrade().is_some() {
+            board.system.reclaim();
+            std::thread::yield_now();
+        }
+        drop(running);
+    });
+}

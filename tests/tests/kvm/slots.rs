@@ -1,0 +1,145 @@
+//! Memory slots that change under a running guest.
+
+use crate::board::{Board, SAY};
+use iced_x86::code_asm::*;
+use memory_core::{RamBlock, Width};
+
+/// A guest that counts at 0x2000, and says once that it runs.
+fn counter(board: &Board) {
+    board.load(16, |a| {
+        a.out(SAY, al)?;
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.inc(dword_ptr(0x2000))?;
+        a.jmp(again)
+    });
+}
+
+fn count(board: &Board) -> u64 {
+    board.memory.load(0x2000, Width::W4, Default::default()).unwrap()
+}
+
+/// Waits until the guest has counted on.
+fn goes_on(board: &Board) {
+    let before = count(board);
+    while count(board) == before {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_guest_runs_on_while_the_ram_that_it_runs_in_is_split_and_joined() {
+    let Some(mut board) = Board::new("a_guest_runs_on_while_the_ram_that_it_runs_in_is_split_and_joined")
+    else {
+        return;
+    };
+    counter(&board);
+    let window = board.ram_at(0x8_0000, 0x1000, "window");
+    let running = board.run();
+    board.said();
+    for _ in 0..200 {
+        // the slot of the code is replaced by two, and these by one
+        window.set_enabled(false).unwrap();
+        window.set_enabled(true).unwrap();
+        goes_on(&board);
+    }
+    running.vcpu.stop();
+    assert_eq!(running.vcpu.wait_ended().end, machines::kvm::VcpuEnd::Stopped);
+}
+
+#[test]
+fn a_bank_that_moves_under_a_guest_is_seen_in_its_new_place_alone() {
+    let Some(mut board) = Board::new("a_bank_that_moves_under_a_guest_is_seen_in_its_new_place_alone") else {
+        return;
+    };
+    let bank = board.ram_at(0x20_0000, 0x1000, "bank");
+    board.memory.store(0x20_0000, Width::W2, 0xbeef, Default::default()).unwrap();
+    bank.set_address(0x4_0000).unwrap();
+    // asked by a byte at 0x2000, says the first words of both places
+    board.load(16, |a| {
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.cmp(byte_ptr(0x2000), 0)?;
+        a.je(again)?;
+        a.mov(byte_ptr(0x2000), 0)?;
+        for segment in [0x4000u32, 0x5000] {
+            a.mov(ax, segment)?;
+            a.mov(es, ax)?;
+            a.mov(ax, word_ptr(0).es())?;
+            a.out(SAY, ax)?;
+        }
+        a.jmp(again)
+    });
+    let _running = board.run();
+    let ask = || {
+        board.memory.store(0x2000, Width::W1, 1, Default::default()).unwrap();
+        (board.said(), board.said())
+    };
+    for _ in 0..50 {
+        assert_eq!(ask(), (0xbeef, 0));
+        bank.set_address(0x5_0000).unwrap();
+        assert_eq!(ask(), (0, 0xbeef));
+        bank.set_address(0x4_0000).unwrap();
+    }
+}
+
+#[test]
+fn slots_are_used_again() {
+    let Some(mut board) = Board::new("slots_are_used_again") else { return };
+    let bank = board.ram_at(0x20_0000, 0x1000, "bank");
+    let kvm = board.kvm(false);
+    let most = 40_000u64;
+    // more moves than any kernel has slots
+    for page in 0..most {
+        bank.set_address(0x20_0000 + (page & 0xff) * 0x1000).unwrap();
+    }
+    drop(kvm);
+}
+
+#[test]
+fn a_slot_that_the_kernel_refuses_fails_the_commit_and_leaves_the_map() {
+    let Some(mut board) = Board::new("a_slot_that_the_kernel_refuses_fails_the_commit_and_leaves_the_map")
+    else {
+        return;
+    };
+    counter(&board);
+    let bank = board.ram_at(0x20_0000, 0x1000, "bank");
+    let running = board.run();
+    board.said();
+    // beyond what any processor can address
+    let error = bank.set_address(1 << 60).unwrap_err();
+    assert!(error.to_string().contains("memory slot"), "{error}");
+    assert!(error.to_string().contains("os error") || error.to_string().contains("nvalid"), "{error}");
+    assert_eq!(bank.address().unwrap(), Some(0x20_0000));
+    goes_on(&board);
+    board.memory.store(0x20_0000, Width::W2, 7, Default::default()).unwrap();
+    bank.set_address(0x30_0000).unwrap();
+    assert_eq!(board.word(0x30_0000), 7);
+    goes_on(&board);
+    drop(running);
+}
+
+#[test]
+fn a_map_that_the_kernel_refuses_is_an_error_of_the_accelerator() {
+    let Some(mut board) = Board::new("a_map_that_the_kernel_refuses_is_an_error_of_the_accelerator") else {
+        return;
+    };
+    board.ram_at(1 << 60, 0x1000, "bank");
+    let refused = machines::kvm::Kvm::new(&board.memory, None, Default::default());
+    assert!(matches!(refused, Err(machines::kvm::KvmError::Map(_))), "{refused:?}");
+}
+
+#[test]
+fn host_memory_that_is_off_by_less_than_a_page_is_dispatched() {
+    let Some(mut board) = Board::new("host_memory_that_is_off_by_less_than_a_page_is_dispatched") else {
+        return;
+    };
+    let ram = board.tree().ram("odd", RamBlock::anonymous(0x3000u64).unwrap()).build().unwrap();
+    let alias = board.tree().alias("odd window", &ram, 0x80, 0x2000u64).build().unwrap();
+    board.map(0x20_0000, alias);
+    let ram = board.map(0x40_0000, ram);
+    let kvm = board.kvm(false);
+    board.memory.store(0x20_0000, Width::W4, 5, Default::default()).unwrap();
+    assert_eq!(board.memory.load(0x40_0080, Width::W4, Default::default()), Ok(5));
+    drop((kvm, ram));
+}
