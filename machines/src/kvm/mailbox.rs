@@ -153,6 +153,10 @@ impl Mailbox {
         self.changed.notify_all();
     }
 
+    pub(super) fn ended(&self) -> Option<Arc<VcpuReport>> {
+        self.lock().ended.clone()
+    }
+
     pub(super) fn wait_ended(&self) -> Arc<VcpuReport> {
         let mut state = self.lock();
         loop {

@@ -253,6 +253,11 @@ impl VcpuControl {
         self.mailbox.push_vector(vector);
     }
 
+    /// What is known of the vCPU, if it has ended.
+    pub fn ended(&self) -> Option<Arc<VcpuReport>> {
+        self.mailbox.ended()
+    }
+
     /// Waits until the vCPU has ended, and says what is known of it then.
     pub fn wait_ended(&self) -> Arc<VcpuReport> {
         self.mailbox.wait_ended()

@@ -64,10 +64,14 @@ fn an_event_on_a_port_is_signalled_with_and_without_a_value() {
         a.out(SAY, al)?;
         a.hlt()
     });
-    let _running = board.run();
+    let running = board.run();
     board.said();
     assert_eq!((one.take(), value.take()), (1, 1));
     assert_eq!(*registers.written.lock().unwrap(), [(2, Width::W2, 0x1235)]);
+    running.vcpu.stop();
+    let exits =
+        running.vcpu.wait_ended().accesses.iter().filter(|seen| seen.address != u64::from(SAY)).count();
+    assert_eq!(exits, 1);
 }
 
 #[test]
@@ -88,10 +92,13 @@ fn the_value_of_an_event_is_compared_in_the_devices_byte_order() {
         a.out(SAY, al)?;
         a.hlt()
     });
-    let _running = board.run();
+    let running = board.run();
     board.said();
     assert_eq!(bell.take(), 1);
     assert!(registers.written.lock().unwrap().is_empty());
+    running.vcpu.stop();
+    // by the kernel, that is, and not by dispatch after an exit
+    assert!(running.vcpu.wait_ended().accesses.iter().all(|seen| seen.port));
 }
 
 /// A guest that writes 1 to the doorbells at 0x30000 and 0x40000 each time that it is asked at 0x2000.
@@ -133,7 +140,8 @@ fn an_event_moves_and_goes_with_its_region() {
     region.set_enabled(false).unwrap();
     assert_eq!(ask(), 0);
     assert!(registers.written.lock().unwrap().is_empty());
-    drop(running);
+    running.vcpu.stop();
+    assert!(running.vcpu.wait_ended().accesses.iter().all(|seen| seen.port));
 }
 
 #[test]

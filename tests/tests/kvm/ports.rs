@@ -61,5 +61,6 @@ fn string_instructions_on_a_port_are_one_access_for_each_element() {
     board.said();
     let expected = [1, 2, 3, 4].map(|value| (0, Width::W2, value));
     assert_eq!(*registers.written.lock().unwrap(), expected);
+    assert_eq!(*registers.reads.lock().unwrap(), [(0, Width::W1); 3]);
     assert_eq!((board.word(0x3000), board.word(0x3002)), (0x7777, 0x77));
 }

@@ -1,6 +1,6 @@
 //! Memory slots that change under a running guest.
 
-use crate::board::{Board, SAY};
+use crate::board::{Board, Running, SAY};
 use iced_x86::code_asm::*;
 use memory_core::{RamBlock, Width};
 
@@ -20,9 +20,10 @@ fn count(board: &Board) -> u64 {
 }
 
 /// Waits until the guest has counted on.
-fn goes_on(board: &Board) {
+fn goes_on(board: &Board, running: &Running) {
     let before = count(board);
     while count(board) == before {
+        assert!(running.vcpu.ended().is_none(), "{}", running.vcpu.wait_ended());
         std::thread::yield_now();
     }
 }
@@ -41,7 +42,7 @@ fn a_guest_runs_on_while_the_ram_that_it_runs_in_is_split_and_joined() {
         // the slot of the code is replaced by two, and these by one
         window.set_enabled(false).unwrap();
         window.set_enabled(true).unwrap();
-        goes_on(&board);
+        goes_on(&board, &running);
     }
     running.vcpu.stop();
     assert_eq!(running.vcpu.wait_ended().end, machines::kvm::VcpuEnd::Stopped);
@@ -111,11 +112,11 @@ fn a_slot_that_the_kernel_refuses_fails_the_commit_and_leaves_the_map() {
     assert!(error.to_string().contains("memory slot"), "{error}");
     assert!(error.to_string().contains("os error") || error.to_string().contains("nvalid"), "{error}");
     assert_eq!(bank.address().unwrap(), Some(0x20_0000));
-    goes_on(&board);
+    goes_on(&board, &running);
     board.memory.store(0x20_0000, Width::W2, 7, Default::default()).unwrap();
     bank.set_address(0x30_0000).unwrap();
     assert_eq!(board.word(0x30_0000), 7);
-    goes_on(&board);
+    goes_on(&board, &running);
     drop(running);
 }
 
