@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub struct Damage {
     touched: BTreeSet<RegionId>,
+    /// Those of them that changed themselves.
+    changed: BTreeSet<RegionId>,
     windows: BTreeMap<RegionId, Vec<AddrRange>>,
     /// Somebody wants to be told even if nothing is here.
     asked: bool,
@@ -17,6 +19,11 @@ impl Damage {
     /// The regions whose attributes or mapping may have changed, with their old and new parents.
     pub fn touched(&self) -> &BTreeSet<RegionId> {
         &self.touched
+    }
+
+    /// Those of the touched regions that changed themselves; the others are parents of such.
+    pub fn changed(&self) -> &BTreeSet<RegionId> {
+        &self.changed
     }
 
     /// Where regions may show something else than before, for reasons of their own or because of their children: in bytes
@@ -30,8 +37,10 @@ impl Damage {
         self.touched.is_empty() && !self.asked
     }
 
-    pub(crate) fn touch(&mut self, id: RegionId) {
+    /// `id` has changed.
+    pub(crate) fn change(&mut self, id: RegionId) {
         self.touched.insert(id);
+        self.changed.insert(id);
     }
 
     /// `id` may show something else in `window`, if that is a range at all.
@@ -48,6 +57,7 @@ impl Damage {
 
     pub(crate) fn clear(&mut self) {
         self.touched.clear();
+        self.changed.clear();
         self.windows.clear();
         self.asked = false;
     }

@@ -91,6 +91,7 @@ impl State {
 
     /// Everything that a region shows is to be looked at again.
     pub(crate) fn touch(&mut self, id: RegionId) {
+        self.damage.change(id);
         self.damage.add(id, self.tree.get(id).and_then(|node| AddrRange::from_size(0, node.size)));
     }
 
@@ -109,7 +110,7 @@ impl State {
         let (size, places) = (node.size, [node.placement, placement]);
         if let Some(undo) = self.tree.place(id, placement) {
             self.undo.push(undo);
-            self.damage.touch(id);
+            self.damage.change(id);
             for place in places.into_iter().flatten() {
                 self.damage.add(place.parent, AddrRange::from_size(place.address, size));
             }
@@ -122,6 +123,7 @@ impl State {
             let size = self.tree.get(id).map_or(Size::ZERO, |node| node.size);
             let size = if let Undo::Size(_, old) = undo { old.max(size) } else { size };
             self.undo.push(undo);
+            self.damage.change(id);
             self.damage.add(id, AddrRange::from_size(0, size));
         }
     }

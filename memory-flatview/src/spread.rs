@@ -44,7 +44,7 @@ impl Windows {
 pub struct Spread {
     /// Where regions may show something else than before, in bytes from each one's start.
     windows: FxHashMap<RegionId, Windows>,
-    /// Regions that were touched, or have a child that was.
+    /// Regions that were touched, or have a child that changed.
     touched: BTreeSet<RegionId>,
 }
 
@@ -59,7 +59,7 @@ impl Spread {
             touched: damage.touched().clone(),
         };
         let parent = |region: &RegionId| Some(tree.get(*region)?.placement()?.parent);
-        spread.touched.extend(damage.touched().iter().filter_map(parent));
+        spread.touched.extend(damage.changed().iter().filter_map(parent));
         let mut rest: Vec<(RegionId, AddrRange)> = Vec::new();
         for (region, windows) in damage.windows() {
             rest.extend(windows.iter().map(|window| (region, *window)));
@@ -88,7 +88,7 @@ impl Spread {
         self.windows.contains_key(&region)
     }
 
-    /// Whether `region` or a child of its own was touched: whether it is looked through may be another matter than before.
+    /// Whether `region` was touched, or a child of its own changed: whether it is looked through may be another matter than before.
     #[inline]
     pub fn touches(&self, region: RegionId) -> bool {
         self.touched.contains(&region)

@@ -9,6 +9,8 @@ mod mmio;
 mod ram;
 mod stall;
 
+pub use hotplug::Pci;
+
 use crate::figure::Figure;
 use crate::pin::Cores;
 use anyhow::Result;
