@@ -27,6 +27,8 @@ pub(super) struct Mailbox {
     inside: AtomicBool,
     pages: Arc<SharedPages>,
     thread: ThreadSlot,
+    /// Interrupts come from us, and not from a controller in the kernel.
+    injects: bool,
     /// Held for an instant.
     state: Mutex<State>,
     changed: Condvar,
@@ -41,10 +43,10 @@ struct State {
 }
 
 impl Mailbox {
-    pub(super) fn new(pages: Arc<SharedPages>) -> Self {
+    pub(super) fn new(pages: Arc<SharedPages>, injects: bool) -> Self {
         let (asked, inside) = (AtomicU32::new(0), AtomicBool::new(false));
         let (thread, state, changed) = Default::default();
-        Self { asked, inside, pages, thread, state, changed }
+        Self { asked, inside, pages, thread, injects, state, changed }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -100,6 +102,10 @@ impl Mailbox {
         Asked::from_bits_truncate(self.asked.fetch_and(!Asked::KICK.bits(), Ordering::SeqCst))
     }
 
+    pub(super) fn injects(&self) -> bool {
+        self.injects
+    }
+
     pub(super) fn is_asked(&self) -> bool {
         !self.asked().is_empty()
     }
@@ -110,6 +116,9 @@ impl Mailbox {
 
     /// Has the guest be given an interrupt.
     pub(super) fn push_vector(&self, vector: u8) {
+        if !self.injects {
+            return;
+        }
         self.lock().vectors.push_back(vector);
         self.ask(Asked::KICK);
     }

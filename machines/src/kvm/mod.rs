@@ -140,7 +140,7 @@ impl Kvm {
         let id = self.vcpus.len() as u64;
         let vcpu = Vcpu::new(&self.vm, id).map_err(refused("make a vCPU"))?;
         arch::start(&vcpu, start).map_err(refused("set a vCPU's registers"))?;
-        let mailbox = Arc::new(Mailbox::new(vcpu.pages().clone()));
+        let mailbox = Arc::new(Mailbox::new(vcpu.pages().clone(), !self.config.irqchip));
         self.gate.add(&mailbox);
         let handle = |space: &Arc<AddressSpace>| {
             let kicked = mailbox.clone();
@@ -152,7 +152,6 @@ impl Kvm {
             mailbox: mailbox.clone(),
             gate: self.gate.clone(),
             buses: Buses { memory, ports, seen: Default::default() },
-            injects: !self.config.irqchip,
         };
         let control = VcpuControl { mailbox };
         let ends = EndsAnyway(control.mailbox.clone());

@@ -117,8 +117,6 @@ pub(super) struct VcpuLoop {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) gate: Arc<Gate>,
     pub(super) buses: Buses,
-    /// Interrupts come from us, and not from a controller in the kernel.
-    pub(super) injects: bool,
 }
 
 impl VcpuLoop {
@@ -185,7 +183,7 @@ impl VcpuLoop {
             self.gate.leave(&self.mailbox);
             return Next::Again;
         }
-        let exit = match give_interrupt(&mut self.vcpu, &self.mailbox, self.injects) {
+        let exit = match give_interrupt(&mut self.vcpu, &self.mailbox) {
             Ok(()) => self.vcpu.run(),
             Err(error) => Err(error),
         };
@@ -210,8 +208,8 @@ impl VcpuLoop {
 }
 
 /// Gives the guest the interrupt that waits, or asks to be told when it takes one.
-fn give_interrupt(vcpu: &mut Vcpu, mailbox: &Mailbox, injects: bool) -> Result<(), kvm_ioctls::Error> {
-    if !injects {
+fn give_interrupt(vcpu: &mut Vcpu, mailbox: &Mailbox) -> Result<(), kvm_ioctls::Error> {
+    if !mailbox.injects() {
         return Ok(());
     }
     let (vector, more) = mailbox.next_vector(|| vcpu.takes_interrupts());

@@ -20,3 +20,4 @@ mod interrupts;
 mod memory;
 mod ports;
 mod slots;
+mod threads;
