@@ -1,4 +1,4 @@
-//! What a guest may do to the whole machine.
+//! What a guest, or a device that watches it, may do to the whole machine.
 
 use crate::sync::{Arc, Mutex, PoisonError};
 use std::fmt;
@@ -13,6 +13,14 @@ pub enum PowerRequest {
     },
     /// Reset the machine and go on.
     Reset,
+    /// The guest's kernel has panicked (pvpanic). What follows is the machine's choice.
+    Panicked,
+    /// The guest's kernel has crashed and its crash kernel has taken over (pvpanic): news, and nothing follows.
+    CrashLoaded,
+    /// The guest powers off, and says so to pvpanic.
+    PvShutdown,
+    /// A watchdog has run out. What follows is the machine's choice, a reset unless it was told otherwise.
+    Watchdog,
 }
 
 type Handler = Arc<dyn Fn(PowerRequest) + Send + Sync>;

@@ -38,8 +38,26 @@ pub enum RunError {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wish {
-    Power(PowerRequest),
+    Off { code: u8 },
+    Reset,
     Quit,
+}
+
+impl Wish {
+    /// What follows from a request of a device's.
+    fn of(request: PowerRequest) -> Option<Self> {
+        match request {
+            PowerRequest::Off { code } => Some(Self::Off { code }),
+            PowerRequest::PvShutdown => Some(Self::Off { code: 0 }),
+            // a failure for whoever waits for the guest
+            PowerRequest::Panicked => Some(Self::Off { code: 1 }),
+            PowerRequest::Reset | PowerRequest::Watchdog => Some(Self::Reset),
+            PowerRequest::CrashLoaded => {
+                tracing::warn!("the guest's kernel has crashed, and its crash kernel has taken over");
+                None
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -86,9 +104,9 @@ impl<'a> Runner<'a> {
         let shared = Arc::new(Shared::default());
         let wishes = shared.clone();
         machine.host().power.on_request(move |request| {
-            wishes.change(|wishes| {
-                wishes.first.get_or_insert(Wish::Power(request));
-            });
+            if let Some(wish) = Wish::of(request) {
+                wishes.change(|wishes| _ = wishes.first.get_or_insert(wish));
+            }
         });
         let reclaims = shared.clone();
         // somebody left a replaced map: this thread is one on which destructors may run
@@ -115,8 +133,8 @@ impl<'a> Runner<'a> {
             }
             match self.run_once(&mut harts)? {
                 Wish::Quit => return Ok(Stopped::Quit),
-                Wish::Power(PowerRequest::Off { code }) => return Ok(Stopped::PoweredOff { code }),
-                Wish::Power(PowerRequest::Reset) => self.machine.reset_devices(ResetType::Warm)?,
+                Wish::Off { code } => return Ok(Stopped::PoweredOff { code }),
+                Wish::Reset => self.machine.reset_devices(ResetType::Warm)?,
             }
         }
     }
@@ -194,5 +212,32 @@ struct StopAll<'a>(&'a [Arc<HartLines>]);
 impl Drop for StopAll<'_> {
     fn drop(&mut self) {
         self.0.iter().for_each(|lines| lines.request_stop());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::BootRequest;
+    use crate::catalog;
+    use devices::{Clock, Console, Host};
+
+    /// Runs a board that asks for `requests` before its first instruction.
+    fn after(requests: &[PowerRequest]) -> Stopped {
+        let host = Host::new(Clock::real(), Console::new(io::sink()));
+        let machine = Machine::build(catalog::load(catalog::DEFAULT).unwrap(), host).unwrap();
+        let plan = BootPlan::new(&machine, &BootRequest::default()).unwrap();
+        let runner = Runner::new(&machine);
+        requests.iter().for_each(|request| machine.host().power.request(*request));
+        runner.run(&plan).unwrap()
+    }
+
+    #[test]
+    fn a_guest_that_panics_ends_with_a_failure_and_one_that_powers_off_without() {
+        assert_eq!(after(&[PowerRequest::Panicked]), Stopped::PoweredOff { code: 1 });
+        assert_eq!(
+            after(&[PowerRequest::CrashLoaded, PowerRequest::PvShutdown, PowerRequest::Panicked]),
+            Stopped::PoweredOff { code: 0 }
+        );
     }
 }
