@@ -1,7 +1,7 @@
 //! Transfers that a guest describes in its memory.
 
+use super::interface::Interface;
 use super::registers::DmaControl;
-use super::{FwCfg, Wiring};
 use crate::DmaPort;
 use memory_core::BusFault;
 
@@ -32,30 +32,30 @@ impl Request {
     }
 }
 
-impl FwCfg {
+impl Interface<'_> {
     /// Runs the request at `address` and writes its outcome there. No lock is held while memory is reached.
-    pub(super) fn run_dma(&self, wiring: &Wiring, address: u64) {
-        let done = Request::load(&wiring.dma, address).and_then(|request| self.transfer(wiring, &request));
+    pub(super) fn run_dma(&self, address: u64) {
+        let done = Request::load(self.dma, address).and_then(|request| self.transfer(&request));
         let outcome = if done.is_ok() { DmaControl::empty() } else { DmaControl::ERROR };
         // a request that cannot be reached cannot be answered
-        let _ = wiring.dma.write(address, &outcome.bits().to_be_bytes());
+        let _ = self.dma.write(address, &outcome.bits().to_be_bytes());
     }
 
-    fn transfer(&self, wiring: &Wiring, request: &Request) -> Result<(), BusFault> {
+    fn transfer(&self, request: &Request) -> Result<(), BusFault> {
         let Request { control, key, length, address } = *request;
         let mut state = self.state();
         if control.contains(DmaControl::SELECT) {
             state.select(key);
         }
         // the position moves at once, so that another hart's transfer goes on behind this one
-        let item = wiring.items.get(state.selected());
+        let item = self.items.get(state.selected());
         let reads = control.contains(DmaControl::READ);
         let writes = !reads && control.contains(DmaControl::WRITE);
         let skips = !writes && control.contains(DmaControl::SKIP);
         let rest = if reads || skips { state.advance(item, length) } else { &[] };
         drop(state);
         if reads {
-            return copy_out(&wiring.dma, address, length, rest);
+            return copy_out(self.dma, address, length, rest);
         }
         if writes && length > 0 {
             // no item can be written

@@ -25,7 +25,7 @@ fn refuse(name: &str, reason: &str) -> DeviceError {
 }
 
 impl FwCfgFile {
-    fn content(&self, host: &Host) -> Result<Vec<u8>, DeviceError> {
+    pub(super) fn content(&self, host: &Host) -> Result<Vec<u8>, DeviceError> {
         match (&self.file, &self.text) {
             (Some(file), None) => {
                 let path = host.resolve(file);
@@ -35,19 +35,19 @@ impl FwCfgFile {
             _ => Err(refuse(&self.name, "needs either `file` or `text`")),
         }
     }
+}
 
-    /// The name as the directory holds it.
-    fn padded_name(&self) -> Result<[u8; FILE_NAME], DeviceError> {
-        let name = self.name.as_bytes();
-        let mut padded = [0; FILE_NAME];
-        let space = padded.get_mut(..name.len()).filter(|space| (1..FILE_NAME).contains(&space.len()));
-        let space = space.ok_or_else(|| refuse(&self.name, "is no name of 1 to 55 bytes"))?;
-        space.copy_from_slice(name);
-        if name.contains(&0) {
-            return Err(refuse(&self.name, "has a 0 in its name"));
-        }
-        Ok(padded)
+/// A name as the directory holds it.
+fn padded_name(name: &str) -> Result<[u8; FILE_NAME], DeviceError> {
+    let bytes = name.as_bytes();
+    let mut padded = [0; FILE_NAME];
+    let space = padded.get_mut(..bytes.len()).filter(|space| (1..FILE_NAME).contains(&space.len()));
+    let space = space.ok_or_else(|| refuse(name, "is no name of 1 to 55 bytes"))?;
+    space.copy_from_slice(bytes);
+    if bytes.contains(&0) {
+        return Err(refuse(name, "has a 0 in its name"));
     }
+    Ok(padded)
 }
 
 /// The items by key.
@@ -57,37 +57,51 @@ pub(crate) struct Items {
 }
 
 impl Items {
-    /// The items that are always there, and `files` with their directory.
-    pub(crate) fn new(files: &[FwCfgFile], host: &Host) -> Result<Self, DeviceError> {
+    /// The items that are always there, with an empty directory.
+    pub(crate) fn new(cpus: u32) -> Self {
         let mut items = Self::default();
-        let harts = u16::try_from(host.harts).unwrap_or(u16::MAX);
         items.add(KEY_SIGNATURE, SIGNATURE);
         items.add(KEY_ID, &ID.to_le_bytes());
-        items.add(KEY_NB_CPUS, &harts.to_le_bytes());
+        items.add(KEY_NB_CPUS, &u16::try_from(cpus).unwrap_or(u16::MAX).to_le_bytes());
+        items.add(KEY_FILE_DIR, &0_u32.to_be_bytes());
+        items
+    }
+
+    /// Adds `files` with a directory of them, in their order.
+    pub(crate) fn add_files(&mut self, files: &[FwCfgFile], host: &Host) -> Result<(), DeviceError> {
+        let contents = files.iter().map(|file| Ok((file.name.as_str(), file.content(host)?)));
+        self.add_directory(contents.collect::<Result<Vec<_>, DeviceError>>()?)
+    }
+
+    /// Adds files of names and contents with their directory, in their order.
+    pub(crate) fn add_directory<'a>(
+        &mut self,
+        files: impl IntoIterator<Item = (&'a str, Vec<u8>)>,
+    ) -> Result<(), DeviceError> {
         let mut entries = Vec::new();
         let mut names = BTreeSet::new();
         let mut keys = KEY_FILE_FIRST..KEY_FILE_END;
-        for file in files {
-            let name = file.padded_name()?;
-            if !names.insert(name) {
-                return Err(refuse(&file.name, "is there twice"));
+        for (name, content) in files {
+            let padded = padded_name(name)?;
+            if !names.insert(padded) {
+                return Err(refuse(name, "is there twice"));
             }
-            let key = keys.next().ok_or_else(|| refuse(&file.name, "is one file too many"))?;
-            let content = file.content(host)?;
-            let size = u32::try_from(content.len()).map_err(|_| refuse(&file.name, "is 4 GiB or more"))?;
+            let key = keys.next().ok_or_else(|| refuse(name, "is one file too many"))?;
+            let size = u32::try_from(content.len()).map_err(|_| refuse(name, "is 4 GiB or more"))?;
             entries.extend(size.to_be_bytes());
             entries.extend(key.to_be_bytes());
             entries.extend([0, 0]);
-            entries.extend(name);
-            items.add(key, &content);
+            entries.extend(padded);
+            self.add(key, &content);
         }
         let mut directory = u32::try_from(names.len()).unwrap_or_default().to_be_bytes().to_vec();
         directory.append(&mut entries);
-        items.add(KEY_FILE_DIR, &directory);
-        Ok(items)
+        self.add(KEY_FILE_DIR, &directory);
+        Ok(())
     }
 
-    fn add(&mut self, key: u16, content: &[u8]) {
+    /// Adds an item, instead of what the key had.
+    pub(crate) fn add(&mut self, key: u16, content: &[u8]) {
         self.items.insert(key, content.into());
     }
 

@@ -24,6 +24,7 @@ const TYPES: &[&str] = &[
     "dma-test-locked",
     "doorbell-test",
     "framebuffer",
+    "fw-cfg-io",
     "fw-cfg-mmio",
     "goldfish-rtc",
     "pc-memory-controller",
