@@ -1,7 +1,9 @@
 //! Time, and timers.
 
 use crate::deferred::Work;
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, thread};
+use crate::sync::{
+    Arc, AtomicU64, Condvar, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Weak, thread,
+};
 use memory_dispatch::{Entry, EntryKind, chain};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +21,12 @@ struct Queue {
     next_id: u64,
     /// What devices have put off.
     work: Vec<Arc<Work>>,
+    /// The machine stands still: no timer runs.
+    paused: bool,
 }
+
+/// The clock does not stand still.
+const RUNS: u64 = u64::MAX;
 
 /// How often in a row deferred work may schedule deferred work, before a stepped clock leaves the rest for its next step.
 const MOST_ROUNDS: usize = 16;
@@ -27,7 +34,11 @@ const MOST_ROUNDS: usize = 16;
 struct Shared {
     /// When a real clock read 0.
     start: Option<Instant>,
-    /// Held for an instant, never while a timer runs.
+    /// Nanoseconds that a real clock has stood still, without the present time.
+    lost: AtomicU64,
+    /// What a real clock reads while it stands still, [`RUNS`] while it does not.
+    stopped_at: AtomicU64,
+    /// Held for an instant, never while a timer runs; also while the two before are changed.
     queue: Mutex<Queue>,
     changed: Condvar,
     thread: OnceLock<()>,
@@ -55,8 +66,14 @@ impl Clock {
     }
 
     fn new(start: Option<Instant>) -> Self {
-        let shared =
-            Shared { start, queue: Mutex::default(), changed: Condvar::new(), thread: OnceLock::new() };
+        let shared = Shared {
+            start,
+            lost: AtomicU64::new(0),
+            stopped_at: AtomicU64::new(RUNS),
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            thread: OnceLock::new(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -67,9 +84,35 @@ impl Clock {
     /// Nanoseconds since the clock was made.
     pub fn now(&self) -> u64 {
         match self.shared.start {
-            Some(start) => nanos(start),
+            Some(start) => self.shared.since(start),
             None => self.queue().stepped,
         }
+    }
+
+    /// Has timers wait until [`Clock::resume`], while the machine stands still. Time stands still, too, unless the clock is
+    /// stepped: who steps it moves it all the same. Deferred work runs as ever.
+    pub fn pause(&self) {
+        let mut queue = self.queue();
+        if !std::mem::replace(&mut queue.paused, true)
+            && let Some(start) = self.shared.start
+        {
+            self.shared.stopped_at.store(self.shared.since(start), Ordering::Release);
+        }
+    }
+
+    /// Goes on after [`Clock::pause`], with the time at which it was paused.
+    pub fn resume(&self) {
+        let mut queue = self.queue();
+        if std::mem::replace(&mut queue.paused, false)
+            && let Some(start) = self.shared.start
+        {
+            let read = self.shared.stopped_at.load(Ordering::Acquire);
+            self.shared.lost.store(nanos(start).saturating_sub(read), Ordering::Release);
+            // after `lost`, which whoever sees that the clock runs must see
+            self.shared.stopped_at.store(RUNS, Ordering::Release);
+        }
+        drop(queue);
+        self.shared.changed.notify_all();
     }
 
     /// Whether the clock is stepped by hand.
@@ -77,9 +120,11 @@ impl Clock {
         self.shared.start.is_none()
     }
 
-    /// When the next timer is due.
+    /// When the next timer is due, unless the clock is paused.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.queue().due.keys().next().map(|(deadline, _)| *deadline)
+        let queue = self.queue();
+        let mut due = queue.due.keys().take_while(|_| !queue.paused);
+        due.next().map(|(deadline, _)| *deadline)
     }
 
     /// Moves a stepped clock on by `nanos` and runs what becomes due on the way, each timer at its own time, and
@@ -167,6 +212,17 @@ fn nanos(start: Instant) -> u64 {
 }
 
 impl Shared {
+    /// What a real clock reads that was started at `start`.
+    fn since(&self, start: Instant) -> u64 {
+        match self.stopped_at.load(Ordering::Acquire) {
+            RUNS => {
+                let lost = self.lost.load(Ordering::Acquire);
+                nanos(start).saturating_sub(lost)
+            }
+            stopped => stopped,
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,6 +234,9 @@ impl Queue {
     }
 
     fn pop_due(&mut self, now: u64) -> Option<(u64, Fire)> {
+        if self.paused {
+            return None;
+        }
         let entry = self.due.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((deadline, _), fire) = entry.remove_entry();
         Some((deadline, fire))
@@ -198,7 +257,7 @@ fn run_timers(clock: &Weak<Shared>) {
             // a timer has its turn, too, while work schedules itself again and again
             queue = shared.queue();
         }
-        if let Some((_, fire)) = queue.pop_due(nanos(start)) {
+        if let Some((_, fire)) = queue.pop_due(shared.since(start)) {
             drop(queue);
             fire();
             continue;
@@ -207,8 +266,9 @@ fn run_timers(clock: &Weak<Shared>) {
             continue;
         }
         let next = queue.due.keys().next().map(|(deadline, _)| *deadline);
-        let wait =
-            next.map_or(LOOK, |next| Duration::from_nanos(next.saturating_sub(nanos(start))).min(LOOK));
+        let next = next.filter(|_| !queue.paused);
+        let left = |next: u64| Duration::from_nanos(next.saturating_sub(shared.since(start)));
+        let wait = next.map_or(LOOK, |next| left(next).min(LOOK));
         drop(shared.changed.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner));
     }
 }
@@ -327,6 +387,34 @@ mod tests {
         drop(log);
         clock.step(2);
         assert_eq!(clock.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_paused_clock_fires_nothing_and_goes_on_where_it_stood() {
+        let stepped = Clock::stepped();
+        let log = log(&stepped);
+        let timer = stepped.timer(entry(), &log, Log::note);
+        timer.set(10);
+        stepped.pause();
+        stepped.step(20);
+        assert_eq!((stepped.now(), stepped.next_deadline()), (20, None));
+        assert!(log.seen.lock().unwrap().is_empty());
+        stepped.resume();
+        stepped.step(0);
+        assert_eq!((*log.seen.lock().unwrap()).clone(), [20]);
+
+        let real = Clock::real();
+        real.pause();
+        let stood = real.now();
+        let before = Instant::now();
+        while before.elapsed() < Duration::from_millis(2) {
+            thread::yield_now();
+        }
+        assert_eq!(real.now(), stood);
+        let resumed = Instant::now();
+        real.resume();
+        let passed = real.now() - stood;
+        assert!(u128::from(passed) <= resumed.elapsed().as_nanos(), "{passed}");
     }
 
     #[test]

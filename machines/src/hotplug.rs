@@ -1,6 +1,7 @@
 //! Plugging devices into a machine that runs, and unplugging them.
 
 use crate::file::{DeviceSpec, FileError, MachineSpec, Problem, RegionKind, RegionRef as Name, WireEnd};
+use crate::lifecycle::MachineEvent;
 use crate::machine::Machine;
 use crate::parts::{Parts, dma_space};
 use crate::plugged::Plugged;
@@ -122,6 +123,7 @@ impl Machine {
         self.replace_devices(devices, spec);
         let detached = self.system().detach(plug);
         plugged.unwire();
+        self.lifecycle().tell(&MachineEvent::DeviceDeleted { device: name.to_owned() });
         Ok(detached)
     }
 

@@ -26,6 +26,7 @@ pub mod image;
 pub mod import;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod kvm;
+pub mod lifecycle;
 pub mod machine;
 pub mod maps;
 mod parts;

@@ -2,6 +2,7 @@
 
 use crate::cpu::Cpu;
 use crate::file::MachineSpec;
+use crate::lifecycle::{Lifecycle, Wish};
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use devices::{Host, ResetType};
 use memory_core::{Memory, Region, RegionRef};
@@ -25,6 +26,7 @@ pub struct Machine {
     spaces: Vec<Arc<AddressSpace>>,
     regions: Vec<Region>,
     host: Host,
+    lifecycle: Lifecycle,
     system: MemorySystem,
 }
 
@@ -45,7 +47,10 @@ impl Machine {
         system: MemorySystem,
     ) -> Self {
         let present = Mutex::new(Present { devices, spec: Arc::new(spec) });
-        Self { cpu, present, hotplug: Mutex::default(), spaces, regions, host, system }
+        let lifecycle = Lifecycle::new(host.clock.clone());
+        let asked = lifecycle.clone();
+        host.power.on_request(move |request| asked.post(Wish::Power(request)));
+        Self { cpu, present, hotplug: Mutex::default(), spaces, regions, host, lifecycle, system }
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
@@ -110,6 +115,11 @@ impl Machine {
     /// What the machine offers its devices: clock, console, power switch.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Whether the machine runs, what is asked of it, and what happens to it.
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
     }
 
     /// The processor, if the machine has one.

@@ -1,13 +1,13 @@
 //! Running a machine: a thread for each hart, and what stops them.
 
 use crate::boot::{BootError, BootPlan};
+use crate::lifecycle::{Act, Cause, Lifecycle, RunState, Wish};
 use crate::machine::{InsideAccess, Machine};
 use crate::rv64::{Hart, HartLines, TimeSource};
 use crate::space_bus::SpaceBus;
-use crate::sync::{Arc, Condvar, Mutex, PoisonError, thread};
+use crate::sync::{Arc, thread};
 use crate::vcpu::Vcpu;
-use devices::{PowerRequest, ResetType};
-use memory_dispatch::MemorySystem;
+use devices::ResetType;
 use std::io;
 
 /// Why a machine stopped running.
@@ -36,87 +36,41 @@ pub enum RunError {
     Thread(#[from] io::Error),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    Off { code: u8 },
-    Reset,
-    Quit,
-}
-
-impl Wish {
-    /// What follows from a request of a device's.
-    fn of(request: PowerRequest) -> Option<Self> {
-        match request {
-            PowerRequest::Off { code } => Some(Self::Off { code }),
-            PowerRequest::PvShutdown => Some(Self::Off { code: 0 }),
-            // a failure for whoever waits for the guest
-            PowerRequest::Panicked => Some(Self::Off { code: 1 }),
-            PowerRequest::Reset | PowerRequest::Watchdog => Some(Self::Reset),
-            PowerRequest::CrashLoaded => {
-                tracing::warn!("the guest's kernel has crashed, and its crash kernel has taken over");
-                None
-            }
-        }
-    }
-}
-
-#[derive(Default)]
-struct Wishes {
-    first: Option<Wish>,
-    reclaim: bool,
-}
-
-#[derive(Default)]
-struct Shared {
-    wishes: Mutex<Wishes>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn change(&self, change: impl FnOnce(&mut Wishes)) {
-        change(&mut self.wishes.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_all();
-    }
-}
-
 /// A way to a running machine from other threads; clones are the same way.
 #[derive(Clone)]
 pub struct Control {
-    shared: Arc<Shared>,
+    lifecycle: Lifecycle,
 }
 
 impl Control {
     /// Stops the machine.
     pub fn quit(&self) {
-        self.shared.change(|wishes| wishes.first = Some(Wish::Quit));
+        self.lifecycle.post(Wish::Quit(Cause::HostUi));
+    }
+
+    /// Stops the machine because the process got a signal.
+    pub fn quit_by_signal(&self) {
+        self.lifecycle.post(Wish::Quit(Cause::HostSignal));
     }
 }
 
 /// Runs a machine. Made before the run, so that others can be given its [`Control`].
 pub struct Runner<'a> {
     machine: &'a Machine,
-    shared: Arc<Shared>,
 }
 
 impl<'a> Runner<'a> {
-    /// A runner of `machine`, which from now on listens to the machine's power switch.
+    /// A runner of `machine`, which does from now on what is asked of the machine's [`Lifecycle`].
     pub fn new(machine: &'a Machine) -> Self {
-        let shared = Arc::new(Shared::default());
-        let wishes = shared.clone();
-        machine.host().power.on_request(move |request| {
-            if let Some(wish) = Wish::of(request) {
-                wishes.change(|wishes| _ = wishes.first.get_or_insert(wish));
-            }
-        });
-        let reclaims = shared.clone();
+        let lifecycle = machine.lifecycle().clone();
         // somebody left a replaced map: this thread is one on which destructors may run
-        machine.system().on_reclaimable(move || reclaims.change(|wishes| wishes.reclaim = true));
-        Self { machine, shared }
+        machine.system().on_reclaimable(move || lifecycle.post_reclaim());
+        Self { machine }
     }
 
     /// A way to stop the machine from other threads.
     pub fn control(&self) -> Control {
-        Control { shared: self.shared.clone() }
+        Control { lifecycle: self.machine.lifecycle().clone() }
     }
 
     /// Boots the machine and runs it until the guest powers off or somebody stops it. A guest's reset resets the
@@ -126,15 +80,39 @@ impl<'a> Runner<'a> {
     /// What keeps the machine from running.
     pub fn run(&self, plan: &BootPlan) -> Result<Stopped, RunError> {
         let mut harts = self.harts();
-        loop {
+        self.serve(&mut harts, &mut |harts| {
             plan.load(self.machine)?;
             for (id, hart) in harts.iter_mut().enumerate() {
                 hart.set_boot(plan.entry, id as u64, plan.dtb);
             }
-            match self.run_once(&mut harts)? {
-                Wish::Quit => return Ok(Stopped::Quit),
-                Wish::Off { code } => return Ok(Stopped::PoweredOff { code }),
-                Wish::Reset => self.machine.reset_devices(ResetType::Warm)?,
+            Ok(())
+        })
+    }
+
+    /// Runs the machine without its CPUs: others drive its devices from outside, and what they ask of the machine is done.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn run_without_cpus(&self) -> Result<Stopped, RunError> {
+        self.serve(&mut [], &mut |_| Ok(()))
+    }
+
+    fn serve(&self, harts: &mut [Hart<SpaceBus>], boot: &mut Boot<'_>) -> Result<Stopped, RunError> {
+        let lifecycle = self.machine.lifecycle();
+        // whatever happens, nobody waits for a machine that nobody runs
+        let _end = End(lifecycle);
+        boot(harts)?;
+        loop {
+            match lifecycle.next() {
+                Some(Act::Done) => {}
+                Some(Act::End(stopped)) => return Ok(stopped),
+                Some(Act::Reset(cause)) => {
+                    self.machine.reset_devices(ResetType::Warm)?;
+                    boot(harts)?;
+                    lifecycle.was_reset(cause);
+                }
+                None if lifecycle.state() == RunState::Running => self.run_once(harts)?,
+                None => lifecycle.wait(self.machine.system()),
             }
         }
     }
@@ -159,7 +137,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs the harts until there is a wish.
-    fn run_once(&self, harts: &mut [Hart<SpaceBus>]) -> Result<Wish, RunError> {
+    fn run_once(&self, harts: &mut [Hart<SpaceBus>]) -> Result<(), RunError> {
         let lines: Vec<_> = harts.iter().map(|hart| hart.lines()).collect();
         lines.iter().for_each(|lines| lines.clear_stop());
         thread::scope(|scope| {
@@ -167,42 +145,37 @@ impl<'a> Runner<'a> {
             let _stop = StopAll(&lines);
             for (id, hart) in harts.iter_mut().enumerate() {
                 let thread = thread::Builder::new().name(format!("hart {id}"));
-                let broken = StopIfPanics(&self.shared);
+                let broken = StopIfPanics(self.machine.lifecycle());
                 thread.spawn_scoped(scope, move || {
                     let _broken = broken;
                     hart.run()
                 })?;
             }
-            Ok(self.wait(self.machine.system()))
+            self.machine.lifecycle().wait(self.machine.system());
+            Ok(())
         })
     }
+}
 
-    /// Waits for a wish, and reclaims meanwhile.
-    fn wait(&self, system: &MemorySystem) -> Wish {
-        let mut wishes = self.shared.wishes.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(wish) = wishes.first.take() {
-                return wish;
-            }
-            if std::mem::take(&mut wishes.reclaim) {
-                drop(wishes);
-                system.reclaim();
-                wishes = self.shared.wishes.lock().unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            wishes = self.shared.changed.wait(wishes).unwrap_or_else(PoisonError::into_inner);
-        }
+/// Puts in memory, and in the harts, what a machine starts with.
+type Boot<'b> = dyn FnMut(&mut [Hart<SpaceBus>]) -> Result<(), RunError> + 'b;
+
+struct End<'a>(&'a Lifecycle);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
 /// A hart that panics, which is a defect of ours, must not leave the others running for ever: the panic goes on where they
 /// are joined.
-struct StopIfPanics<'a>(&'a Shared);
+struct StopIfPanics<'a>(&'a Lifecycle);
 
 impl Drop for StopIfPanics<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.change(|wishes| wishes.first = Some(Wish::Quit));
+            self.0.post(Wish::Quit(Cause::HostError));
         }
     }
 }
@@ -220,7 +193,7 @@ mod tests {
     use super::*;
     use crate::boot::BootRequest;
     use crate::catalog;
-    use devices::{Clock, Console, Host};
+    use devices::{Clock, Console, Host, PowerRequest};
 
     /// Runs a board that asks for `requests` before its first instruction.
     fn after(requests: &[PowerRequest]) -> Stopped {

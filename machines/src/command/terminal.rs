@@ -76,7 +76,7 @@ fn stop_on_signals(control: Control) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let wait = move || {
         for _ in signals.forever() {
-            control.quit();
+            control.quit_by_signal();
         }
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
