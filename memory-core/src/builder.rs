@@ -121,6 +121,7 @@ impl RegionBuilder {
             plain: Default::default(),
             extents: Default::default(),
             aliases: Default::default(),
+            shown_by: Default::default(),
             bound: Mutex::new(Weak::new()),
         };
         let id = self.memory.change(|state| state.insert(node))?;

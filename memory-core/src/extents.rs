@@ -1,4 +1,4 @@
-//! The children of a region by where they are.
+//! The children of a region by where they are, and its aliases by what they show.
 
 use crate::address::{AddrRange, Size};
 use crate::id::RegionId;
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const FIRST: RegionId = RegionId { index: 0, generation: 0 };
 const LAST: RegionId = RegionId { index: u32::MAX, generation: u32::MAX };
 
-/// Children by place, apart by the power of two that their size is below: of each class those that overlap a window begin
+/// Children by place (or aliases by what they show, which is meant as well below), apart by the power of two that their size is below: of each class those that overlap a window begin
 /// inside it, or less than that power before it. So they are found without a look at all the others.
 #[derive(Default)]
 pub(crate) struct Extents {

@@ -98,6 +98,8 @@ pub struct Node {
     pub(crate) extents: Extents,
     /// Aliases that look at this region.
     pub(crate) aliases: BTreeSet<RegionId>,
+    /// Those by what they show of it.
+    pub(crate) shown_by: Extents,
     /// The target that the present views share.
     pub(crate) bound: Mutex<Weak<Target>>,
 }
@@ -170,6 +172,11 @@ impl Node {
         coalesced || self.flags.contains(Flags::FLUSH_COALESCED)
     }
 
+    /// The aliases of the region that show a byte of `window`, in bytes from its start, and maybe some that show what is near.
+    pub fn aliases_near(&self, window: AddrRange) -> impl Iterator<Item = RegionId> {
+        self.shown_by.near(window)
+    }
+
     /// Where the region is mapped, if it is.
     pub fn placement(&self) -> Option<&Placement> {
         self.placement.as_ref()
@@ -194,6 +201,14 @@ impl Node {
     pub(crate) fn extent(&self) -> Option<(RegionId, (u64, Size))> {
         let place = self.placement.filter(|_| self.is_enabled() && !self.size.is_zero())?;
         Some((place.parent, (place.address, self.size)))
+    }
+
+    /// The target of an alias, and what of that it shows.
+    pub(crate) fn shown(&self) -> Option<(RegionId, (u64, Size))> {
+        match self.kind {
+            Kind::Alias { target, offset } => Some((target, (offset, self.size))),
+            _ => None,
+        }
     }
 
     /// The entry in the parent's index of mappings that promise not to overlap, if it belongs there.

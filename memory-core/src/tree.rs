@@ -123,16 +123,16 @@ impl Tree {
             (self.slots.len() - 1) as u32
         });
         let mut id = RegionId { index, generation: 0 };
-        let target = match node.kind {
-            Kind::Alias { target, .. } => Some(target),
-            _ => None,
-        };
+        let shown = node.shown();
         if let Some(slot) = self.slots.get_mut(index as usize) {
             id.generation = slot.generation;
             slot.node = Some(node);
         }
-        if let Some(target) = target.and_then(|target| self.get_mut(target)) {
+        if let Some((target, extent)) = shown
+            && let Some(target) = self.get_mut(target)
+        {
             target.aliases.insert(id);
+            target.shown_by.insert(extent, id);
         }
         id
     }
@@ -147,10 +147,11 @@ impl Tree {
             slot.generation = next;
             self.free.push(id.index);
         }
-        if let Kind::Alias { target, .. } = node.kind
+        if let Some((target, extent)) = node.shown()
             && let Some(target) = self.get_mut(target)
         {
             target.aliases.remove(&id);
+            target.shown_by.remove(extent, id);
         }
         Some(node)
     }
@@ -177,8 +178,13 @@ impl Tree {
         found.extend(placed.into_iter().map(|(_, child)| child));
     }
 
-    /// Changes a node, and the parent's indexes with it.
+    /// Changes a node, and the indexes of its parent and its target with it.
     fn change<R>(&mut self, id: RegionId, change: impl FnOnce(&mut Node) -> R) -> Option<R> {
+        if let Some((target, extent)) = self.get(id)?.shown()
+            && let Some(target) = self.get_mut(target)
+        {
+            target.shown_by.remove(extent, id);
+        }
         if let Some((parent, extent)) = self.get(id)?.extent()
             && let Some(parent) = self.get_mut(parent)
         {
@@ -199,6 +205,11 @@ impl Tree {
             && let Some(parent) = self.get_mut(parent)
         {
             parent.extents.insert(extent, id);
+        }
+        if let Some((target, extent)) = self.get(id)?.shown()
+            && let Some(target) = self.get_mut(target)
+        {
+            target.shown_by.insert(extent, id);
         }
         Some(result)
     }
@@ -237,10 +248,10 @@ impl Tree {
     }
 
     pub(crate) fn set_alias_offset(&mut self, id: RegionId, new: u64) -> Option<Undo> {
-        match &mut self.get_mut(id)?.kind {
+        self.change(id, |node| match &mut node.kind {
             Kind::Alias { offset, .. } => Some(Undo::AliasOffset(id, std::mem::replace(offset, new))),
             _ => None,
-        }
+        })?
     }
 
     pub(crate) fn set_log(&mut self, id: RegionId, log: DirtyClients) -> Option<Undo> {

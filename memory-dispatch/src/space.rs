@@ -374,8 +374,7 @@ impl Drop for AddressSpace {
     fn drop(&mut self) {
         // the view may be the last to hold devices, whose destructors must not run just anywhere
         let view = self.published.swap(self.system.empty_view());
-        let this: *const Self = self;
-        self.system.forget((self.id, this), view);
+        self.system.forget(self.id, view);
     }
 }
 

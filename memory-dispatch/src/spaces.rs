@@ -3,59 +3,127 @@
 use crate::rerender::Fresh;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, ViewArc, Weak};
-use memory_core::{RegionId, Size, Tree};
+use memory_core::{RegionId, Size, SpaceId, Tree};
 use memory_flatview::{Spread, View, resolve_root, resolve_root_by};
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 struct Listed {
     root: RegionId,
-    /// Whether a commit has looked at the space. One that was made in a transaction which was taken back has to be looked at
-    /// by the next one.
-    rendered: bool,
-    /// What the root comes down to, and its size then, if a commit has looked; `None` if nothing is shown.
-    shown: Option<(RegionId, Size)>,
+    /// What the root comes down to, if a commit has looked; `None` if nothing is shown.
+    shown: Option<RegionId>,
     /// The regions on the way there, or those that were looked at in vain.
     way: Vec<RegionId>,
     space: Weak<AddressSpace>,
 }
 
-impl Listed {
-    /// Whether the root may come down to something else than before.
-    fn may_lead_elsewhere(&self, tree: &Tree, spread: &Spread) -> bool {
-        let is_another_size =
-            |(shown, size): (RegionId, Size)| tree.get(shown).is_none_or(|node| node.size() != size);
-        !self.rendered
-            || self.way.iter().any(|region| spread.touches(*region))
-            || self.shown.is_some_and(is_another_size)
+/// A region that roots come down to.
+struct Shown {
+    /// Its size when that was found.
+    size: Size,
+    spaces: BTreeMap<SpaceId, Weak<AddressSpace>>,
+}
+
+impl Shown {
+    /// Whether roots that came down to `region` still do, as long as nothing on the way has changed.
+    fn is_still(&self, tree: &Tree, region: RegionId) -> bool {
+        tree.get(region).is_some_and(|node| node.size() == self.size)
+            && resolve_root(tree, region) == Some(region)
+    }
+}
+
+/// The spaces, and where a change that matters to them would be. A commit looks at those spaces alone that may see it.
+#[derive(Default)]
+struct List {
+    /// By their ids, which is the order of their making.
+    all: BTreeMap<SpaceId, Listed>,
+    /// Whose root is looked through at a region, or was looked at in vain.
+    ways: FxHashMap<RegionId, BTreeSet<SpaceId>>,
+    shown: FxHashMap<RegionId, Shown>,
+    /// Those that no commit has looked at, or only one that was taken back.
+    unseen: Vec<SpaceId>,
+}
+
+impl List {
+    fn remove_from_ways(&mut self, id: SpaceId, way: &[RegionId], shown: Option<RegionId>) {
+        for region in way {
+            if let Some(spaces) = self.ways.get_mut(region) {
+                spaces.remove(&id);
+                if spaces.is_empty() {
+                    self.ways.remove(region);
+                }
+            }
+        }
+        if let Some(region) = shown
+            && let Some(shown) = self.shown.get_mut(&region)
+        {
+            shown.spaces.remove(&id);
+            if shown.spaces.is_empty() {
+                self.shown.remove(&region);
+            }
+        }
     }
 
-    /// What the root comes down to now, if a change may be seen in the space. `still` remembers a region that comes down to
-    /// itself.
-    fn affected(
-        &mut self,
-        tree: &Tree,
-        spread: &Spread,
-        still: &mut Option<RegionId>,
-    ) -> Option<Option<RegionId>> {
-        if !self.may_lead_elsewhere(tree, spread) {
-            let (shown, _) = self.shown?;
-            if !spread.reaches(shown) {
-                return None;
-            }
-            if *still != Some(shown) && resolve_root(tree, shown) == Some(shown) {
-                *still = Some(shown);
-            }
-            if *still == Some(shown) {
-                return Some(Some(shown));
-            }
-        }
-        self.way.clear();
-        let shown = resolve_root_by(tree, self.root, |region| self.way.push(region));
+    /// Looks where the root of a space leads now.
+    fn lead(&mut self, tree: &Tree, id: SpaceId) -> Option<Affected> {
+        let listed = self.all.get_mut(&id)?;
+        let (way, shown) = (std::mem::take(&mut listed.way), listed.shown.take());
+        self.remove_from_ways(id, &way, shown);
+        let listed = self.all.get_mut(&id)?;
+        let mut way = Vec::new();
+        let shown = resolve_root_by(tree, listed.root, |region| way.push(region));
         if shown.is_some() {
-            self.way.pop();
+            way.pop();
         }
-        self.shown = shown.and_then(|shown| Some((shown, tree.get(shown)?.size())));
-        Some(shown)
+        for region in &way {
+            self.ways.entry(*region).or_default().insert(id);
+        }
+        if let Some(region) = shown {
+            let size = tree.get(region).map_or(Size::ZERO, |node| node.size());
+            let known = self.shown.entry(region).or_insert_with(|| Shown { size, spaces: BTreeMap::new() });
+            // all that came down to it before are looked at again with this one, if it has another size now
+            known.size = size;
+            known.spaces.insert(id, listed.space.clone());
+        }
+        (listed.way, listed.shown) = (way, shown);
+        Some((listed.space.upgrade()?, shown))
+    }
+
+    /// Those whose root may lead elsewhere, and the regions that are shown as before by the others and may show a change.
+    fn candidates(&mut self, tree: &Tree, spread: &Spread) -> (BTreeSet<SpaceId>, Vec<RegionId>) {
+        let mut again: BTreeSet<SpaceId> = std::mem::take(&mut self.unseen).into_iter().collect();
+        let mut reached = Vec::new();
+        for region in spread.touched() {
+            again.extend(self.ways.get(&region).into_iter().flatten());
+            // one that is gone altogether shows nothing that a change could reach
+            if let Some(shown) = self.shown.get(&region).filter(|shown| !shown.is_still(tree, region)) {
+                again.extend(shown.spaces.keys());
+            }
+        }
+        for region in spread.reached() {
+            match self.shown.get(&region) {
+                Some(shown) if shown.is_still(tree, region) => reached.push(region),
+                Some(shown) => again.extend(shown.spaces.keys()),
+                None => (),
+            }
+        }
+        (again, reached)
+    }
+
+    fn affected(&mut self, tree: &Tree, spread: &Spread) -> Vec<Affected> {
+        let (again, reached) = self.candidates(tree, spread);
+        let mut affected: Vec<(SpaceId, Affected)> = Vec::new();
+        for region in reached {
+            let spaces = self.shown.get(&region).into_iter().flat_map(|shown| &shown.spaces);
+            let others = spaces.filter(|(id, _)| !again.contains(id));
+            affected.extend(others.filter_map(|(id, space)| Some((*id, (space.upgrade()?, Some(region))))));
+        }
+        for id in again {
+            affected.extend(self.lead(tree, id).map(|space| (id, space)));
+        }
+        affected.sort_unstable_by_key(|(id, _)| *id);
+        self.unseen.extend(affected.iter().map(|(id, _)| *id));
+        affected.into_iter().map(|(_, space)| space).collect()
     }
 }
 
@@ -66,49 +134,48 @@ pub(crate) type Affected = (Arc<AddressSpace>, Option<RegionId>);
 #[derive(Default)]
 pub(crate) struct Spaces {
     /// Lock order: the writers' lock before this. Held to look through the list, never while a space is dropped.
-    list: Mutex<Vec<Listed>>,
+    list: Mutex<List>,
 }
 
 impl Spaces {
-    fn lock(&self) -> MutexGuard<'_, Vec<Listed>> {
+    fn lock(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn insert(&self, space: &Arc<AddressSpace>) {
-        let (root, way, space) = (space.root().id(), Vec::new(), Arc::downgrade(space));
-        self.lock().push(Listed { root, rendered: false, shown: None, way, space });
+        let listed =
+            Listed { root: space.root().id(), shown: None, way: Vec::new(), space: Arc::downgrade(space) };
+        let mut list = self.lock();
+        list.all.insert(space.id(), listed);
+        list.unseen.push(space.id());
     }
 
     /// Those that are alive.
     pub(crate) fn live(&self) -> Vec<Arc<AddressSpace>> {
-        self.lock().iter().filter_map(|listed| listed.space.upgrade()).collect()
+        self.lock().all.values().filter_map(|listed| listed.space.upgrade()).collect()
     }
 
     /// Those that a change may be seen in, and those that no commit has looked at yet. Unless [`Spaces::note_rendered`]
     /// follows, the next commit looks at all of them again.
     pub(crate) fn affected(&self, tree: &Tree, spread: &Spread) -> Vec<Affected> {
-        let mut still = None;
-        let mut list = self.lock();
-        let affected = list.iter_mut().filter_map(|listed| {
-            let shown = listed.affected(tree, spread, &mut still)?;
-            listed.rendered = false;
-            Some((listed.space.upgrade()?, shown))
-        });
-        affected.collect()
+        self.lock().affected(tree, spread)
     }
 
     /// A commit has looked at all that were to be looked at, and is not taken back.
     pub(crate) fn note_rendered(&self) {
-        self.lock().iter_mut().for_each(|listed| listed.rendered = true);
+        self.lock().unseen.clear();
     }
 
-    pub(crate) fn forget(&self, space: *const AddressSpace) {
-        self.lock().retain(|known| known.space.as_ptr() != space);
+    pub(crate) fn forget(&self, id: SpaceId) {
+        let mut list = self.lock();
+        if let Some(listed) = list.all.remove(&id) {
+            list.remove_from_ways(id, &listed.way, listed.shown);
+        }
     }
 
     /// Whether the last reference to one is gone, and its end goes on.
     pub(crate) fn is_one_going(&self) -> bool {
-        self.lock().iter().any(|listed| listed.space.strong_count() == 0)
+        self.lock().all.values().any(|listed| listed.space.strong_count() == 0)
     }
 }
 

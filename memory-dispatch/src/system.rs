@@ -273,12 +273,12 @@ impl SystemInner {
     }
 
     /// An address space is gone. Its view stays with the listeners until they have been told, which nobody waits for.
-    pub(crate) fn forget(self: &Arc<Self>, (id, space): (SpaceId, *const AddressSpace), view: ViewArc<View>) {
+    pub(crate) fn forget(self: &Arc<Self>, id: SpaceId, view: ViewArc<View>) {
         self.by_id.remove(&id);
         self.lock_departed().push((id, view));
         self.departure.notify_all();
         // only now: `is_space_going` finds it in one of the lists
-        self.spaces.forget(space);
+        self.spaces.forget(id);
         let system = self.clone();
         self.memory.when_free(move || system.tell_departed());
     }

@@ -5,9 +5,9 @@ use crate::sync::Arc;
 use memory_core::AddrRange;
 
 /// A chunk is split above this many ranges.
-pub(crate) const MOST: usize = 64;
+pub(crate) const MOST: usize = 32;
 /// A chunk of fewer ranges is joined with its neighbour.
-const FEWEST: usize = 16;
+const FEWEST: usize = 8;
 
 /// At most [`MOST`] ranges. Clones are the same chunk.
 ///

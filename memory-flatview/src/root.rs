@@ -17,28 +17,32 @@ pub fn resolve_root_by(tree: &Tree, root: RegionId, mut looked: impl FnMut(Regio
     let mut id = root;
     loop {
         looked(id);
-        let node = tree.get(id).filter(|node| node.is_enabled() && !node.size().is_zero())?;
-        let adds_nothing = !node.flags().intersects(Flags::INHERITED);
-        let next = match node.kind() {
-            Kind::Alias { target, offset } => {
-                let behind = tree.get(*target)?;
-                (adds_nothing && *offset == 0 && node.size() >= behind.size()).then_some(*target)
-            }
-            Kind::Container => {
-                let mut enabled = node.children().filter_map(|id| {
-                    let child = tree.get(id).filter(|child| child.is_enabled() && !child.size().is_zero())?;
-                    Some((id, child))
-                });
-                let (only, child) = enabled.next()?;
-                let place = child.placement()?;
-                let whole = place.address == 0 && node.size() >= child.size() && place.shows == Shows::Both;
-                (adds_nothing && whole && enabled.next().is_none()).then_some(only)
-            }
-            _ => None,
-        };
-        match next {
+        match step(tree, id)? {
             Some(next) => id = next,
             None => return Some(id),
         }
     }
+}
+
+/// What is shown just so behind `id`, if it is looked through; or `None` if it shows nothing.
+pub(crate) fn step(tree: &Tree, id: RegionId) -> Option<Option<RegionId>> {
+    let node = tree.get(id).filter(|node| node.is_enabled() && !node.size().is_zero())?;
+    let adds_nothing = !node.flags().intersects(Flags::INHERITED);
+    Some(match node.kind() {
+        Kind::Alias { target, offset } => {
+            let behind = tree.get(*target)?;
+            (adds_nothing && *offset == 0 && node.size() >= behind.size()).then_some(*target)
+        }
+        Kind::Container => {
+            let mut enabled = node.children().filter_map(|id| {
+                let child = tree.get(id).filter(|child| child.is_enabled() && !child.size().is_zero())?;
+                Some((id, child))
+            });
+            let (only, child) = enabled.next()?;
+            let place = child.placement()?;
+            let whole = place.address == 0 && node.size() >= child.size() && place.shows == Shows::Both;
+            (adds_nothing && whole && enabled.next().is_none()).then_some(only)
+        }
+        _ => None,
+    })
 }

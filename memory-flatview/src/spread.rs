@@ -1,5 +1,6 @@
 //! How a change spreads: from the regions that changed to all that show them.
 
+use crate::root::step;
 use memory_core::{AddrRange, Damage, Kind, Node, RegionId, Tree};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
@@ -82,30 +83,51 @@ impl Spread {
         self.windows.get(&region).into_iter().flat_map(Windows::iter)
     }
 
-    /// Whether `region` may show something else than before.
-    #[inline]
-    pub fn reaches(&self, region: RegionId) -> bool {
-        self.windows.contains_key(&region)
+    /// The regions that may show something else than before, in no order, but for those that are only looked through on the
+    /// way from a root.
+    pub fn reached(&self) -> impl Iterator<Item = RegionId> {
+        self.windows.keys().copied()
     }
 
-    /// Whether `region` was touched, or a child of its own changed: whether it is looked through may be another matter than before.
-    #[inline]
-    pub fn touches(&self, region: RegionId) -> bool {
-        self.touched.contains(&region)
+    /// The regions that were touched, or have a child that changed: whether they are looked through may be another matter than
+    /// before.
+    pub fn touched(&self) -> impl Iterator<Item = RegionId> {
+        self.touched.iter().copied()
     }
 }
 
 /// Who shows `window` of `region`, and where.
 fn above(tree: &Tree, region: RegionId, window: AddrRange, rest: &mut Vec<(RegionId, AddrRange)>) {
     let Some(node) = tree.get(region) else { return };
-    let aliases = node.aliases().filter_map(|id| Some((id, through(tree.get(id)?, window)?)));
-    rest.extend(aliases);
+    for id in node.aliases_near(window) {
+        if let Some(alias) = tree.get(id)
+            && let Some(seen) = through(alias, window)
+            && !only_leads(tree, id, alias)
+        {
+            rest.push((id, seen));
+        }
+    }
     if let Some(place) = node.placement()
         && let Some(start) = place.address.checked_add(window.start())
         && let Some(range) = AddrRange::new(start, place.address.saturating_add(window.last()))
     {
         rest.push((place.parent, range));
     }
+}
+
+/// Whether an alias does nothing but lead from the root of an address space to what the space shows: bus masters have such a
+/// root each, in which all memory is behind one alias. What that shows nobody asks for, since it is looked through.
+fn only_leads(tree: &Tree, id: RegionId, alias: &Node) -> bool {
+    let is_seen_elsewhere = |node: &Node| node.aliases().next().is_some();
+    let is_looked_through = |region| step(tree, region).is_some_and(|next| next.is_some());
+    let Some(place) = alias.placement() else {
+        return !is_seen_elsewhere(alias) && is_looked_through(id);
+    };
+    let is_root = |root: &Node| root.placement().is_none() && !is_seen_elsewhere(root);
+    !is_seen_elsewhere(alias)
+        && tree.get(place.parent).is_some_and(is_root)
+        && step(tree, place.parent) == Some(Some(id))
+        && is_looked_through(id)
 }
 
 /// Where an alias shows a window of its target.

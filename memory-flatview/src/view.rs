@@ -32,10 +32,10 @@ impl Position {
 }
 
 /// Bits of an index in a chunk.
-const INDEX_BITS: u32 = 6;
+const INDEX_BITS: u32 = 5;
 const _: () = assert!(MOST <= 1 << INDEX_BITS);
 
-/// What an address space shows, and does not change any more: sorted, disjoint ranges in chunks of at most 64.
+/// What an address space shows, and does not change any more: sorted, disjoint ranges in chunks of at most 32.
 ///
 /// A view holds its regions' devices and host memory strongly. The last one to let go of it must not be
 /// inside an access or hold a lock, since destructors run.

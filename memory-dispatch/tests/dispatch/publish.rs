@@ -1,7 +1,7 @@
 //! Views that are published while other threads read: the old map or the new one, never a mixture.
 
 use crate::board::{ATTRS, Board, Call, Door, Recorder};
-use memory_core::{AccessRules, ByteOrder, RamBlock, Size, Width};
+use memory_core::{AccessRules, ByteOrder, RamBlock, RegionRef, Size, Width};
 use memory_dispatch::{MemorySystem, SpaceConfig};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -171,4 +171,43 @@ fn a_child_that_is_enabled_beside_the_only_one_is_seen() {
     assert_eq!(sees(0x8000), [true, false]);
     only.set_enabled(true).unwrap();
     assert_eq!(sees(0), [true; 2]);
+}
+
+#[test]
+fn what_roots_are_looked_through_to_is_seen_wherever_else_the_way_there_is_shown() {
+    let system = MemorySystem::new();
+    let memory = system.memory();
+    let container = |name| memory.container(name, 0x1_0000u64).build().unwrap();
+    let target = container("target");
+    // bus masters' roots: a container with an alias that is all of the target
+    let masters = [(); 3].map(|()| {
+        let whole = memory.alias("whole", &target, 0, 0x1_0000u64).build().unwrap();
+        let master = container("master");
+        master.map(0, &whole).unwrap();
+        (master, whole)
+    });
+    // what each has elsewhere: the container mapped beside something, an alias of it, an alias of the alias in it
+    let [placed, aliased, far] = ["placed", "aliased", "far"].map(container);
+    let beside = memory.ram("beside", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+    placed.map_overlap(0xf000, &beside, 1).unwrap();
+    placed.map(0, &masters[0].0).unwrap();
+    let again = memory.alias("again", &masters[1].0, 0x1000, 0x1000u64).build().unwrap();
+    aliased.map(0x8000, &again).unwrap();
+    let part = memory.alias("part", &masters[2].1, 0x1000, 0x1000u64).build().unwrap();
+    far.map(0x4000, &part).unwrap();
+    let space = |root: &RegionRef| system.address_space("space", root, SpaceConfig::default()).unwrap();
+    let roots = masters.each_ref().map(|(master, _)| (space(master), 0x1000));
+    let elsewhere = [(space(&placed), 0x1000), (space(&aliased), 0x8000), (space(&far), 0x4000)];
+    let ram = memory.ram("ram", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+    for into in [0, 0x10, 0] {
+        target.map(0x1000 + into, &ram).unwrap();
+        roots[0].0.store(0x1000 + into, Width::W1, 0x40 + into, ATTRS).unwrap();
+        for (space, at) in roots.iter().chain(&elsewhere) {
+            assert_eq!(space.load(at + into, Width::W1, ATTRS), Ok(0x40 + into), "{at:#x}");
+        }
+        ram.unmap().unwrap();
+        for (space, at) in roots.iter().chain(&elsewhere) {
+            assert!(space.load(at + into, Width::W1, ATTRS).is_err(), "{at:#x} after unmapping");
+        }
+    }
 }

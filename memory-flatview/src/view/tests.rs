@@ -38,7 +38,7 @@ const COUNT: u64 = if cfg!(miri) { 200 } else { 1000 };
 fn successive_views_share_the_chunks_that_did_not_change() {
     let machine = Machine::new(COUNT);
     let before = machine.view(1, None);
-    assert!(before.chunk_lengths().all(|len| (16..=64).contains(&len)));
+    assert!(before.chunk_lengths().all(|len| (8..=32).contains(&len)));
     let chunks = before.chunk_lengths().count();
     machine.regions[COUNT as usize / 2].set_address(COUNT / 2 * 0x1000 + 8).unwrap();
     let after = machine.view(2, Some(&before));
@@ -60,13 +60,13 @@ fn chunks_split_and_join() {
         let next = machine.view(2, Some(&view));
         assert!(next.is_same(&machine.view(3, None)));
         let lengths: Vec<usize> = next.chunk_lengths().collect();
-        assert!(lengths.iter().all(|len| (16..=64).contains(len)), "{lengths:?}");
+        assert!(lengths.iter().all(|len| (8..=32).contains(len)), "{lengths:?}");
         view = next;
     }
     for (i, region) in (10..).zip(&machine.regions[10..LAST]) {
         machine.system.map(i * 0x1000, region).unwrap();
         view = machine.view(2, Some(&view));
-        assert!(view.chunk_lengths().all(|len| len <= 64));
+        assert!(view.chunk_lengths().all(|len| len <= 32));
     }
     assert!(view.is_same(&machine.view(3, None)));
 }
