@@ -35,6 +35,7 @@ pub mod framebuffer;
 pub mod fw_cfg;
 pub mod goldfish_rtc;
 pub mod pc_memory_controller;
+pub mod pc_testdev;
 pub mod plic;
 pub mod sifive_test;
 pub mod test_iommu;

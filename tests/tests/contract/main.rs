@@ -28,6 +28,7 @@ const TYPES: &[&str] = &[
     "fw-cfg-mmio",
     "goldfish-rtc",
     "pc-memory-controller",
+    "pc-testdev",
     "riscv-aclint-mswi",
     "riscv-aclint-mtimer",
     "riscv-aclint-sswi",
