@@ -9,6 +9,7 @@
 
 mod clock;
 mod console;
+mod countdown;
 mod deferred;
 mod device;
 mod dma;
@@ -34,6 +35,7 @@ pub mod doorbell_test;
 pub mod framebuffer;
 pub mod fw_cfg;
 pub mod goldfish_rtc;
+pub mod ib700;
 pub mod pc_memory_controller;
 pub mod pc_testdev;
 pub mod plic;

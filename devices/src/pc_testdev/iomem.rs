@@ -27,7 +27,7 @@ impl From<Iomem> for Vec<(u32, u32)> {
 
 impl Iomem {
     fn word(offset: u64) -> u32 {
-        u32::try_from(offset % IOMEM & !3).unwrap_or_default()
+        u32::try_from((offset % IOMEM) & !3).unwrap_or_default()
     }
 
     /// Reads 1, 2 or 4 aligned bytes.

@@ -27,6 +27,7 @@ const TYPES: &[&str] = &[
     "fw-cfg-io",
     "fw-cfg-mmio",
     "goldfish-rtc",
+    "ib700",
     "pc-memory-controller",
     "pc-testdev",
     "riscv-aclint-mswi",
