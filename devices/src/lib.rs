@@ -36,6 +36,7 @@ pub mod framebuffer;
 pub mod fw_cfg;
 pub mod goldfish_rtc;
 pub mod ib700;
+pub mod mc146818rtc;
 pub mod pc_memory_controller;
 pub mod pc_testdev;
 pub mod plic;

@@ -28,6 +28,7 @@ const TYPES: &[&str] = &[
     "fw-cfg-mmio",
     "goldfish-rtc",
     "ib700",
+    "mc146818rtc",
     "pc-memory-controller",
     "pc-testdev",
     "riscv-aclint-mswi",
