@@ -127,6 +127,14 @@ impl Clock {
         due.next().map(|(deadline, _)| *deadline)
     }
 
+    /// Whether something is left to do before time goes on: deferred work, or a timer that is due, unless the clock is paused.
+    pub fn is_due(&self) -> bool {
+        let now = self.now();
+        let queue = self.queue();
+        let timer = queue.due.keys().next().is_some_and(|(deadline, _)| *deadline <= now);
+        !queue.work.is_empty() || (timer && !queue.paused)
+    }
+
     /// Moves a stepped clock on by `nanos` and runs what becomes due on the way, each timer at its own time, and
     /// deferred work before. A real clock is not moved.
     ///

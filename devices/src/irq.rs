@@ -14,6 +14,11 @@ impl IrqInput {
     pub fn new(set: impl Fn(bool) + Send + Sync + 'static) -> Self {
         Self { set: Arc::new(set) }
     }
+
+    /// Sets its level, as a line that leads to it does.
+    pub fn set(&self, level: bool) {
+        (self.set)(level);
+    }
 }
 
 impl fmt::Debug for IrqInput {
@@ -23,10 +28,15 @@ impl fmt::Debug for IrqInput {
 }
 
 /// The inputs of one kind that a device has, by number.
+#[derive(Clone)]
 pub struct IrqInputs {
     count: u32,
     set: Arc<dyn Fn(u32, bool) + Send + Sync>,
+    watcher: Arc<OnceLock<Watcher>>,
 }
+
+/// Who is told of the number of an input and of each level that it is set to.
+type Watcher = Box<dyn Fn(u32, bool) + Send + Sync>;
 
 impl IrqInputs {
     /// `count` inputs of `device`; `set` gets the input's number and the new level. The device is held weakly.
@@ -40,12 +50,18 @@ impl IrqInputs {
                 set(&device, index, level);
             }
         };
-        Self { count, set: Arc::new(set) }
+        Self::from_fn(count, set)
     }
 
     /// Inputs that call `set`, for what is no device: a CPU.
     pub fn from_fn(count: u32, set: impl Fn(u32, bool) + Send + Sync + 'static) -> Self {
-        Self { count, set: Arc::new(set) }
+        Self { count, set: Arc::new(set), watcher: Arc::default() }
+    }
+
+    /// Calls `watcher` with the number of an input and the level that it was set to, after the device, from now on and
+    /// for all time; false if somebody watches already. It takes no lock but its own.
+    pub fn watch(&self, watcher: impl Fn(u32, bool) + Send + Sync + 'static) -> bool {
+        self.watcher.set(Box::new(watcher)).is_ok()
     }
 
     /// How many there are.
@@ -55,8 +71,14 @@ impl IrqInputs {
 
     /// Input number `index`, if there is one.
     pub fn input(&self, index: u32) -> Option<IrqInput> {
-        let set = self.set.clone();
-        (index < self.count).then(|| IrqInput::new(move |level| set(index, level)))
+        let (set, watcher) = (self.set.clone(), self.watcher.clone());
+        let input = move |level| {
+            set(index, level);
+            if let Some(watcher) = watcher.get() {
+                watcher(index, level);
+            }
+        };
+        (index < self.count).then(|| IrqInput::new(input))
     }
 }
 
@@ -64,6 +86,7 @@ impl IrqInputs {
 struct Line {
     level: AtomicBool,
     input: OnceLock<IrqInput>,
+    watcher: OnceLock<IrqInput>,
     /// The line was cut: it stays low.
     cut: AtomicBool,
 }
@@ -104,16 +127,26 @@ impl IrqLine {
         if level && self.is_cut() {
             return;
         }
-        if self.line.level.swap(level, Ordering::SeqCst) != level
-            && let Some(input) = self.line.input.get()
-        {
-            (input.set)(level);
+        if self.line.level.swap(level, Ordering::SeqCst) == level {
+            return;
+        }
+        if let Some(input) = self.line.input.get() {
+            input.set(level);
             // cut meanwhile: who cuts may have lowered the input before it was raised here
             if level && self.is_cut() {
                 self.line.level.store(false, Ordering::SeqCst);
-                (input.set)(false);
+                input.set(false);
             }
         }
+        if let Some(watcher) = self.line.watcher.get() {
+            watcher.set(self.level());
+        }
+    }
+
+    /// Has `watcher` hear of each change, after what the line leads to, from now on and for all time; false if somebody watches
+    /// already.
+    pub fn watch(&self, watcher: IrqInput) -> bool {
+        self.line.watcher.set(watcher).is_ok()
     }
 
     /// Lowers the line and cuts it: from now on it stays low. For a device that is unplugged.
@@ -156,6 +189,26 @@ mod tests {
         line.set(false);
         assert_eq!(*seen.lock().unwrap(), [true, false]);
         assert!(IrqLine::new().connect(input()) && seen.lock().unwrap().len() == 2, "a low line is no news");
+    }
+
+    #[test]
+    fn who_watches_lines_and_inputs_hears_of_them_after_those_they_lead_to() {
+        let seen = Arc::<Mutex<Vec<(u32, bool)>>>::default();
+        let note = |more: u32| {
+            let log = seen.clone();
+            move |index: u32, level: bool| log.lock().unwrap().push((index + more, level))
+        };
+        let inputs = IrqInputs::from_fn(2, note(0));
+        let early = inputs.input(1).unwrap();
+        assert!(inputs.watch(note(100)) && !inputs.watch(note(0)));
+        let line = IrqLine::new();
+        let told = note(200);
+        assert!(line.watch(IrqInput::new(move |level| told(0, level))));
+        assert!(line.connect(early) && !line.watch(IrqInput::new(|_| ())));
+        line.set(true);
+        line.set(true);
+        inputs.input(0).unwrap().set(false);
+        assert_eq!(*seen.lock().unwrap(), [(1, true), (101, true), (200, true), (0, false), (100, false)]);
     }
 
     #[test]

@@ -135,6 +135,11 @@ impl Machine {
         }
     }
 
+    /// The address space that the CPU's port instructions reach: the one that is called `ports` or `io`.
+    pub fn port_space(&self) -> Option<&Arc<AddressSpace>> {
+        ["ports", "io", "I/O"].iter().find_map(|name| self.space(name))
+    }
+
     /// Resets every device, each through its re-entrancy guard. A device that wants this asks
     /// [`Power`](devices::Power), and whoever runs the machine does it when the access is over.
     ///

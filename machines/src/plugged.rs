@@ -64,6 +64,11 @@ impl Plugged {
         &self.outputs
     }
 
+    /// Its groups of input lines, by name.
+    pub fn inputs(&self) -> &[(String, IrqInputs)] {
+        &self.inputs
+    }
+
     /// Resets the device through the re-entrancy guard. Returns whether it was: not if this thread is inside it, or if it was
     /// unplugged.
     pub fn reset(&self, kind: ResetType) -> bool {

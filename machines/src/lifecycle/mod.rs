@@ -200,6 +200,12 @@ impl Lifecycle {
         state.settled == state.asked || state.ended
     }
 
+    /// Whether somebody wants the machine to end, or it has.
+    pub fn is_ending(&self) -> bool {
+        let state = self.lock();
+        state.ended || state.wishes.iter().any(|wish| matches!(wish, Wish::Quit(_)))
+    }
+
     /// Has the thread that runs the machine let go of what nobody uses any more.
     pub(crate) fn post_reclaim(&self) {
         self.lock().reclaim = true;

@@ -1,0 +1,31 @@
+//! The names by which QEMU's protocols call devices: paths in a tree of objects.
+
+use crate::machine::{Machine, Plugged};
+use crate::sync::Arc;
+
+/// Where the tree has the devices that a machine was built with, those that were plugged in with a name, and those without.
+pub const MACHINE: &str = "/machine";
+/// Below it are the devices that people named.
+pub const PERIPHERAL: &str = "/machine/peripheral";
+/// Below it are the devices that were plugged in and nobody named.
+pub const PERIPHERAL_ANON: &str = "/machine/peripheral-anon";
+/// Below it are parts of the machine.
+pub const UNATTACHED: &str = "/machine/unattached";
+
+/// The device that a path means: below [`MACHINE`] or one of its folders, or, without a leading `/`, the device whose path
+/// ends so. A device goes by its name, and by its type's if no device has that name and one only is of that type.
+pub fn find_device(machine: &Machine, path: &str) -> Option<Arc<Plugged>> {
+    let name = match path.strip_prefix('/') {
+        Some(_) => {
+            let folders = [PERIPHERAL, PERIPHERAL_ANON, UNATTACHED, MACHINE];
+            folders.iter().find_map(|folder| path.strip_prefix(folder)?.strip_prefix('/'))?
+        }
+        None => path,
+    };
+    machine.device(name).or_else(|| {
+        let spec = machine.spec();
+        let mut of_type = spec.devices.iter().filter(|said| said.type_name == name);
+        let only = of_type.next()?;
+        of_type.next().is_none().then(|| machine.device(&only.name))?
+    })
+}
