@@ -4,7 +4,8 @@ use crate::listener::Entry;
 use crate::section::Section;
 use crate::sync::Arc;
 use crate::system::{MemorySystem, SystemInner};
-use memory_core::{DirtyClients, DirtySnapshot, MemoryError, RamBlock, RegionRef};
+use memory_core::{AddrRange, DirtyClients, DirtySnapshot, MemoryError, RamBlock, RegionId, RegionRef};
+use memory_flatview::FlatRange;
 
 /// What a listener is asked.
 type Ask = fn(&Entry, &Section);
@@ -61,13 +62,19 @@ impl MemorySystem {
     /// # Errors
     /// A call from a listener.
     pub fn sync_dirty_log(&self, region: Option<&RegionRef>) -> Result<(), MemoryError> {
-        let wanted = |section: &Section| region.is_none_or(|region| shows(section, region));
+        let wanted = |range: &FlatRange| match region {
+            Some(region) => shows(range, region.id(), (0, u64::MAX)).map(|_| range.range()),
+            None => Some(range.range()),
+        };
         self.memory().read(|_| self.inner().ask(wanted, |entry, section| entry.listener.log_sync(section)))
     }
 
     /// Takes the marks of `len` bytes at `offset` of a region's host memory, and clears them; listeners are asked before,
     /// and told after. Look at the data after this, and no write is lost. QEMU's name:
     /// `memory_region_snapshot_and_clear_dirty`.
+    ///
+    /// Marks of what an accelerator's guest wrote are to be taken by this alone, not from the block's log: some
+    /// accelerators note a page again only when they are told that its mark was taken.
     ///
     /// # Errors
     /// A region without host memory, or a call from a listener.
@@ -81,7 +88,7 @@ impl MemorySystem {
         let block = self.block_of(region)?;
         self.sync_dirty_log(Some(region))?;
         let taken = block.dirty().snapshot_and_clear(client, offset, len);
-        self.tell_cleared(region)?;
+        self.tell_cleared(region, (offset, len))?;
         Ok(taken)
     }
 
@@ -97,11 +104,11 @@ impl MemorySystem {
         len: u64,
     ) -> Result<(), MemoryError> {
         self.block_of(region)?.dirty().clear(clients, offset, len);
-        self.tell_cleared(region)
+        self.tell_cleared(region, (offset, len))
     }
 
-    fn tell_cleared(&self, region: &RegionRef) -> Result<(), MemoryError> {
-        let wanted = |section: &Section| shows(section, region);
+    fn tell_cleared(&self, region: &RegionRef, bytes: (u64, u64)) -> Result<(), MemoryError> {
+        let wanted = |range: &FlatRange| shows(range, region.id(), bytes);
         self.memory().read(|_| self.inner().ask(wanted, |entry, section| entry.listener.log_clear(section)))
     }
 
@@ -116,9 +123,9 @@ impl MemorySystem {
 }
 
 impl SystemInner {
-    /// Calls `ask` for each logged range of each space that `wanted` takes, and each listener that hears the space. Called
+    /// Calls `ask` for what `wanted` takes of each logged range of each space, and each listener that hears the space. Called
     /// with the writers' lock held, so that maps of listeners stand still.
-    fn ask(self: &Arc<Self>, wanted: impl Fn(&Section) -> bool, ask: Ask) {
+    fn ask(self: &Arc<Self>, wanted: impl Fn(&FlatRange) -> Option<AddrRange>, ask: Ask) {
         let spaces = self.live_spaces();
         for space in &spaces {
             let entries = self.listeners().hearing(space.id());
@@ -127,10 +134,9 @@ impl SystemInner {
             }
             let view = space.published().load_full();
             for range in view.ranges().filter(|range| !range.log().is_empty()) {
-                let section = Section::new(space.id(), range, range.range());
-                if wanted(&section) {
-                    entries.iter().for_each(|entry| ask(entry, &section));
-                }
+                let Some(wanted) = wanted(range) else { continue };
+                let section = Section::new(space.id(), range, wanted);
+                entries.iter().for_each(|entry| ask(entry, &section));
             }
             self.reclaim().retire(Box::new((view, entries)));
         }
@@ -138,6 +144,14 @@ impl SystemInner {
     }
 }
 
-fn shows(section: &Section, region: &RegionRef) -> bool {
-    [section.read(), section.write()].into_iter().flatten().any(|part| part.region() == region.id())
+/// The addresses of `range` that show one of `len` bytes at `offset` of a region.
+fn shows(range: &FlatRange, region: RegionId, (offset, len): (u64, u64)) -> Option<AddrRange> {
+    let last = len.checked_sub(1).map(|more| offset.saturating_add(more))?;
+    let wanted = AddrRange::new(offset, last)?;
+    let parts = [range.read(), range.write()].into_iter().flatten();
+    let part = parts.into_iter().find(|part| part.target().region() == region)?;
+    let (start, bytes) = (range.range().start(), range.range().last() - range.range().start());
+    let shown = AddrRange::new(part.offset(), part.offset().saturating_add(bytes))?.intersection(wanted)?;
+    let at = |offset: u64| start + (offset - part.offset());
+    AddrRange::new(at(shown.start()), at(shown.last()))
 }

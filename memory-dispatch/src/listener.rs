@@ -165,10 +165,14 @@ pub trait Listener: Send + Sync {
     /// What was written to a range without us is to be marked in its block's log. Called outside of batches.
     fn log_sync(&self, _section: &Section) {}
 
-    /// The marks of a range have been taken: what is written from now on without us is to be noted anew. Called outside of
-    /// batches.
+    /// The marks of a range, which may be a part of one of the map, have been taken: what is written from now on without us is
+    /// to be noted anew. Called outside of batches.
     fn log_clear(&self, _section: &Section) {}
 
     /// The batch is over, and the new views are published, or after a refusal the old ones still are.
     fn commit(&self) {}
+
+    /// It refused what cannot be refused: its map is not the view any more, and this is the last that it is told, in place of
+    /// the `commit` of the batch.
+    fn poisoned(&self, _error: &Refusal) {}
 }

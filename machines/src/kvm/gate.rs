@@ -15,9 +15,9 @@ use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, PoisonE
 #[derive(Default)]
 pub(super) struct Gate {
     closed: AtomicBool,
-    /// Held to look, and to change `closed`; never while a vCPU is signalled.
-    lock: Mutex<()>,
-    /// A vCPU has left, or the gate is open.
+    /// Why the gate never opens again. Held to look, and to change `closed`; never while a vCPU is signalled.
+    lost: Mutex<Option<Arc<str>>>,
+    /// A vCPU has left, the gate is open, or never will be.
     changed: Condvar,
     /// Held for an instant.
     vcpus: Mutex<Vec<Arc<Mailbox>>>,
@@ -52,11 +52,18 @@ impl Gate {
     }
 
     /// Waits until the gate is open. The caller holds nothing that a commit waits for.
-    pub(super) fn wait(&self) {
-        let mut lock = self.lock();
+    ///
+    /// # Errors
+    /// Why it never will be.
+    pub(super) fn wait(&self) -> Result<(), Arc<str>> {
+        let mut lost = self.lock();
         while self.closed.load(Ordering::SeqCst) {
-            lock = self.changed.wait(lock).unwrap_or_else(PoisonError::into_inner);
+            if let Some(why) = &*lost {
+                return Err(why.clone());
+            }
+            lost = self.changed.wait(lost).unwrap_or_else(PoisonError::into_inner);
         }
+        Ok(())
     }
 
     /// Closes the gate, and returns when no vCPU is inside. Called with the writers' lock held: one thread at a time.
@@ -64,25 +71,40 @@ impl Gate {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        fence(Ordering::SeqCst);
-        let vcpus = self.vcpus.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        vcpus.iter().filter(|vcpu| vcpu.is_inside()).for_each(|vcpu| vcpu.interrupt_entry());
+        let vcpus = self.call_out();
         let mut lock = self.lock();
         while vcpus.iter().any(|vcpu| vcpu.is_inside()) {
             lock = self.changed.wait(lock).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Opens the gate, if it is closed.
+    /// Opens the gate, if it is closed and not given up.
     pub(super) fn open(&self) {
-        let lock = self.lock();
-        if self.closed.swap(false, Ordering::SeqCst) {
+        let lost = self.lock();
+        if lost.is_none() && self.closed.swap(false, Ordering::SeqCst) {
             self.changed.notify_all();
         }
-        drop(lock);
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Closes the gate for ever: the kernel's map is not the machine's. Waits for nobody.
+    pub(super) fn give_up(&self, why: &str) {
+        let mut lost = self.lock();
+        lost.get_or_insert_with(|| why.into());
+        self.closed.store(true, Ordering::SeqCst);
+        drop(lost);
+        self.changed.notify_all();
+        self.call_out();
+    }
+
+    /// Has the vCPUs that are inside leave, once the gate is closed.
+    fn call_out(&self) -> Vec<Arc<Mailbox>> {
+        fence(Ordering::SeqCst);
+        let vcpus = self.vcpus.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        vcpus.iter().filter(|vcpu| vcpu.is_inside()).for_each(|vcpu| vcpu.interrupt_entry());
+        vcpus
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

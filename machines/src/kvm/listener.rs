@@ -1,7 +1,7 @@
 //! The listener that keeps the kernel's map in step with ours.
 
 use super::gate::Gate;
-use super::slots::SlotTable;
+use super::slots::{MemorySlot, SlotTable};
 use super::sys::{Doorbell, Vm};
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use memory_core::{AddrRange, Backing, ByteOrder, DirtyClients, IoEvent, SpaceId};
@@ -42,6 +42,11 @@ impl KvmListener {
     fn slots(&self) -> Option<MutexGuard<'_, SlotTable>> {
         let slots = self.slots.as_ref()?;
         Some(slots.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the kernel knows as memory, by address.
+    pub(super) fn memory_slots(&self) -> Vec<MemorySlot> {
+        self.slots().map(|slots| slots.all()).unwrap_or_default()
     }
 
     /// The slots, with no vCPU in the guest until the commit, if they have something to do with `section`.
@@ -129,7 +134,7 @@ impl Listener for KvmListener {
     }
 
     fn log_sync(&self, section: &Section) {
-        let Some(slots) = self.slots() else { return };
+        let Some(mut slots) = self.slots() else { return };
         if let Err(error) = slots.sync(section, section.log()) {
             // what cannot be known may have been written
             tracing::error!(%error, "the kernel's dirty log is lost: all of the range counts as written");
@@ -141,10 +146,22 @@ impl Listener for KvmListener {
         }
     }
 
+    fn log_clear(&self, section: &Section) {
+        let Some(mut slots) = self.slots() else { return };
+        if let Err(error) = slots.clear(section.range()) {
+            tracing::warn!(%error, "pages that were taken stay marked in the kernel, and are taken again");
+        }
+    }
+
     fn commit(&self) {
         if self.slots.is_some() {
             self.gate.open();
         }
+    }
+
+    fn poisoned(&self, error: &Refusal) {
+        // what a guest would do on a map that is not the machine's nobody can say
+        self.gate.give_up(&error.to_string());
     }
 }
 

@@ -19,6 +19,9 @@ bitflags! {
     }
 }
 
+/// Interrupts that may wait for a guest which takes none; from then on those of one vector are one, as in hardware.
+const VECTORS: usize = 256;
+
 /// One vCPU, for other threads.
 pub(super) struct Mailbox {
     /// [`Asked`]. Set before the look whether the thread is inside, looked at after it says that it is: no wish is lost.
@@ -119,7 +122,12 @@ impl Mailbox {
         if !self.injects {
             return;
         }
-        self.lock().vectors.push_back(vector);
+        let mut state = self.lock();
+        // no more than twice as many, then: there are as many vectors
+        if state.vectors.len() < VECTORS || !state.vectors.contains(&vector) {
+            state.vectors.push_back(vector);
+        }
+        drop(state);
         self.ask(Asked::KICK);
     }
 
@@ -130,10 +138,17 @@ impl Mailbox {
         (vector, !state.vectors.is_empty())
     }
 
-    /// The guest has halted: the thread sleeps until there is an interrupt or something is asked.
-    pub(super) fn sleep(&self) {
+    /// The guest has halted: the thread sleeps until something is asked, or there is an interrupt, if the guest takes
+    /// interrupts. Whether it is that.
+    pub(super) fn sleep(&self, takes_interrupts: bool) -> bool {
         let mut state = self.lock();
-        while state.vectors.is_empty() && self.asked().is_empty() {
+        loop {
+            if self.is_asked() {
+                return false;
+            }
+            if takes_interrupts && !state.vectors.is_empty() {
+                return true;
+            }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }

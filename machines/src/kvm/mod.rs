@@ -31,6 +31,7 @@
 mod gate;
 mod listener;
 mod mailbox;
+mod marks;
 mod report;
 mod slots;
 mod sys;
@@ -42,7 +43,7 @@ use x86_64 as arch;
 pub use arch::Start;
 pub use listener::InterceptError;
 pub use report::{SeenAccess, VcpuEnd, VcpuReport};
-pub use slots::SlotError;
+pub use slots::{MemorySlot, SlotError};
 
 use crate::sync::{Arc, thread};
 use gate::Gate;
@@ -88,6 +89,9 @@ pub struct KvmConfig {
     /// Interrupt controllers and timer in the kernel. A guest that halts sleeps there, and [`Kvm::connect_irq`] works; without
     /// this [`VcpuControl::interrupt`] does.
     pub irqchip: bool,
+    /// Marks of the kernel's dirty log are taken and cleared in one step, as all kernels can. Without this they are cleared
+    /// apart, and only where they were taken, if the kernel offers that (`KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2`).
+    pub plain_dirty_log: bool,
 }
 
 /// A machine on KVM. Dropping it stops its vCPUs and waits for their threads.
@@ -96,6 +100,8 @@ pub struct Kvm {
     gate: Arc<Gate>,
     /// Unregistered before the VM goes.
     listeners: Vec<ListenerGuard>,
+    /// The one of them that makes memory slots.
+    slots: Arc<KvmListener>,
     /// Held for the memory system, which has it weakly.
     _ring: Arc<KernelRing>,
     vm: Arc<Vm>,
@@ -115,7 +121,7 @@ impl Kvm {
         config: KvmConfig,
     ) -> Result<Self, KvmError> {
         let kvm = kvm_ioctls::Kvm::new().map_err(KvmError::Unavailable)?;
-        let vm = Arc::new(Vm::new(kvm).map_err(refused("make a machine"))?);
+        let vm = Arc::new(Vm::new(kvm, !config.plain_dirty_log).map_err(refused("make a machine"))?);
         arch::prepare(&vm).map_err(refused("prepare a machine"))?;
         if config.irqchip {
             arch::make_irqchip(&vm).map_err(refused("make interrupt controllers"))?;
@@ -124,12 +130,13 @@ impl Kvm {
         let ring = KernelRing::new(vm.clone(), memory.id(), ports.map(|ports| ports.id()));
         let system = memory.memory_system();
         system.set_coalesced_ring(ring.clone());
-        let mut listeners = vec![system.listen(KvmListener::memory(&vm, &gate), PRIORITY, Some(memory))?];
+        let slots = KvmListener::memory(&vm, &gate);
+        let mut listeners = vec![system.listen(slots.clone(), PRIORITY, Some(memory))?];
         if let Some(ports) = ports {
             listeners.push(system.listen(KvmListener::ports(&vm, &gate), PRIORITY, Some(ports))?);
         }
         let (memory, ports, vcpus) = (memory.clone(), ports.cloned(), Vec::new());
-        Ok(Self { vcpus, gate, listeners, _ring: ring, vm, memory, ports, config })
+        Ok(Self { vcpus, gate, listeners, slots, _ring: ring, vm, memory, ports, config })
     }
 
     /// Makes the next vCPU, which runs from `start` on at once, on a thread of its own.
@@ -139,7 +146,7 @@ impl Kvm {
     pub fn start_vcpu(&mut self, start: &Start) -> Result<VcpuControl, KvmError> {
         let id = self.vcpus.len() as u64;
         let vcpu = Vcpu::new(&self.vm, id).map_err(refused("make a vCPU"))?;
-        arch::start(&vcpu, start).map_err(refused("set a vCPU's registers"))?;
+        arch::start(&vcpu, id, start).map_err(refused("set a vCPU's registers"))?;
         let mailbox = Arc::new(Mailbox::new(vcpu.pages().clone(), !self.config.irqchip));
         self.gate.add(&mailbox);
         let handle = |space: &Arc<AddressSpace>| {
@@ -182,6 +189,11 @@ impl Kvm {
         self.vm.fd().unregister_irqfd(event.event_fd(), gsi).map_err(refused("disconnect an interrupt"))
     }
 
+    /// What the kernel knows as memory now, by address.
+    pub fn memory_slots(&self) -> Vec<MemorySlot> {
+        self.slots.memory_slots()
+    }
+
     /// The vCPUs, in the order of their making.
     pub fn vcpus(&self) -> impl Iterator<Item = &VcpuControl> {
         self.vcpus.iter().map(|(control, _)| control)
@@ -213,7 +225,7 @@ struct EndsAnyway(Arc<Mailbox>);
 
 impl Drop for EndsAnyway {
     fn drop(&mut self) {
-        self.0.end(VcpuReport { end: VcpuEnd::Panicked, registers: None, accesses: Vec::new() });
+        self.0.end(VcpuReport { end: VcpuEnd::Panicked, registers: None, code: None, accesses: Vec::new() });
     }
 }
 
@@ -229,8 +241,9 @@ impl VcpuControl {
         self.mailbox.ask(Asked::STOP);
     }
 
-    /// Has the vCPU stay out of the guest until [`VcpuControl::resume`]. Returns when it does, or has ended. Not to be called
-    /// from a device's callback, which the vCPU may be in.
+    /// Has the vCPU stay out of the guest until [`VcpuControl::resume`], however often this is called. Returns when it does,
+    /// or has ended; what the kernel has queued of its writes is carried out then. Not to be called from a device's
+    /// callback, which the vCPU may be in.
     pub fn pause(&self) {
         self.mailbox.ask(Asked::PAUSE);
         self.mailbox.wait_paused();

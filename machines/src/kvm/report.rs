@@ -14,15 +14,19 @@ pub enum VcpuEnd {
     /// The processor refused to run the guest's state; its reason.
     #[error("the processor refused the guest's state, reason {0:#x}")]
     FailedEntry(u64),
-    /// The kernel could not go on: an instruction that it cannot emulate, or a fetch from where no memory is.
-    #[error("the kernel could not emulate the guest")]
-    InternalError,
+    /// The kernel could not go on: an instruction that it cannot emulate, or a fetch from where no memory is. What it says
+    /// of it.
+    #[error("the kernel could not emulate the guest: {0}")]
+    InternalError(String),
     /// An exit that is not dealt with.
     #[error("an exit that is not dealt with: {0}")]
     Unhandled(String),
     /// The kernel refused to run it.
     #[error("the kernel refused: {0}")]
     Refused(kvm_ioctls::Error),
+    /// The kernel refused a change of the map that could not be taken back: what the guest would see is not the machine.
+    #[error("the kernel's map of the machine is lost: {0}")]
+    MapLost(String),
     /// The thread panicked, which is a defect of a device or of ours.
     #[error("the thread panicked")]
     Panicked,
@@ -58,6 +62,8 @@ pub struct VcpuReport {
     pub end: VcpuEnd,
     /// The registers, as text, if the kernel still tells them.
     pub registers: Option<String>,
+    /// The bytes at the instruction pointer, as many as memory has there, if the kernel still tells where that is.
+    pub code: Option<Vec<u8>>,
     /// The last accesses that exited, the oldest first.
     pub accesses: Vec<SeenAccess>,
 }
@@ -67,6 +73,11 @@ impl fmt::Display for VcpuReport {
         writeln!(f, "{}", self.end)?;
         if let Some(registers) = &self.registers {
             writeln!(f, "{registers}")?;
+        }
+        if let Some(code) = &self.code {
+            let bytes: Vec<_> = code.iter().map(|byte| format!("{byte:02x}")).collect();
+            let bytes = if bytes.is_empty() { "no memory is there".into() } else { bytes.join(" ") };
+            writeln!(f, "code: {bytes}")?;
         }
         self.accesses.iter().try_for_each(|access| writeln!(f, "{access}"))
     }

@@ -1,8 +1,9 @@
 //! The memory slots of a machine: which parts of the map the kernel knows as memory.
 
+use super::marks::Marks;
 use super::sys::{SlotPlace, Vm};
 use crate::sync::Arc;
-use memory_core::{AddrRange, Backing, DirtyClients};
+use memory_core::{AddrRange, Backing, DirtyClients, RamBlock};
 use memory_dispatch::{Section, SectionPart};
 use memory_flatview::RangeFlags;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,25 @@ pub enum SlotError {
     },
 }
 
+/// A memory slot, as it was when it was looked at.
+#[derive(Clone, Debug)]
+pub struct MemorySlot {
+    /// The kernel's number of it.
+    pub id: u32,
+    /// Guest addresses, whole pages.
+    pub range: AddrRange,
+    /// The host memory that it shows.
+    pub block: Arc<RamBlock>,
+    /// Bytes of the block before the slot's first.
+    pub offset: u64,
+    /// Writes exit.
+    pub read_only: bool,
+    /// The kernel notes which pages are written.
+    pub logged: bool,
+    /// How many slots the machine had made before this one: another value in the same place is another slot.
+    pub serial: u64,
+}
+
 /// The slots. Changed by one thread at a time, which holds the writers' lock, while no vCPU is in the guest.
 pub(super) struct SlotTable {
     vm: Arc<Vm>,
@@ -39,12 +59,19 @@ pub(super) struct SlotTable {
     free: BTreeSet<u32>,
     used: u32,
     most: u32,
+    /// Slots made so far.
+    made: u64,
+    /// The kernel has read-only slots. Otherwise what would be one exits.
+    has_read_only: bool,
     page_size: u64,
 }
 
 struct Slot {
     id: u32,
     place: SlotPlace,
+    serial: u64,
+    /// What of the kernel's log is in the block's, and still in the kernel's.
+    marks: Marks,
 }
 
 impl SlotTable {
@@ -52,17 +79,33 @@ impl SlotTable {
         let most = u32::try_from(vm.kvm().get_nr_memslots()).unwrap_or(u32::MAX);
         // the kernel maps guests by pages of 4 KiB on all that it is built for here
         let page_size = memory_core::PAGE_SIZE as u64;
-        Self { vm, slots: BTreeMap::new(), free: BTreeSet::new(), used: 0, most, page_size }
+        let has_read_only = vm.fd().check_extension(kvm_ioctls::Cap::ReadonlyMem);
+        let (slots, free) = Default::default();
+        Self { vm, slots, free, used: 0, most, made: 0, has_read_only, page_size }
+    }
+
+    /// What of a range of the map has a slot.
+    fn wanted(&self, section: &Section) -> Option<SlotPlace> {
+        wanted(section, self.page_size).filter(|place| self.has_read_only || !place.read_only)
     }
 
     /// Whether a range of the map has a slot.
     pub(super) fn has(&self, section: &Section) -> bool {
-        wanted(section, self.page_size).is_some()
+        self.wanted(section).is_some()
+    }
+
+    /// The slots, by address.
+    pub(super) fn all(&self) -> Vec<MemorySlot> {
+        let slot = |Slot { id, place, serial, .. }: &Slot| {
+            let SlotPlace { guest: range, block, offset, read_only, logged } = place.clone();
+            MemorySlot { id: *id, range, block, offset, read_only, logged, serial: *serial }
+        };
+        self.slots.values().map(slot).collect()
     }
 
     /// Makes the slot of a range that has come.
     pub(super) fn add(&mut self, section: &Section) -> Result<(), SlotError> {
-        let Some(place) = wanted(section, self.page_size) else { return Ok(()) };
+        let Some(place) = self.wanted(section) else { return Ok(()) };
         let range = place.guest;
         let id = self.free.first().copied().unwrap_or(self.used);
         if id >= self.most {
@@ -71,13 +114,15 @@ impl SlotTable {
         self.vm.set_slot(id, &place).map_err(|error| SlotError::Refused { what: "make", range, error })?;
         self.free.remove(&id);
         self.used = self.used.max(id + 1);
-        self.slots.insert(range.start(), Slot { id, place });
+        let (serial, marks) = (self.made, Marks::default());
+        self.made += 1;
+        self.slots.insert(range.start(), Slot { id, place, serial, marks });
         Ok(())
     }
 
     /// Deletes the slot of a range that has gone.
     pub(super) fn delete(&mut self, section: &Section) -> Result<(), SlotError> {
-        let Some(range) = wanted(section, self.page_size).map(|place| place.guest) else { return Ok(()) };
+        let Some(range) = self.wanted(section).map(|place| place.guest) else { return Ok(()) };
         let Some(slot) = self.slots.get(&range.start()) else { return Ok(()) };
         let id = slot.id;
         self.vm.delete_slot(id).map_err(|error| SlotError::Refused { what: "delete", range, error })?;
@@ -88,34 +133,57 @@ impl SlotTable {
 
     /// Has the kernel note writes to a range, or not any more; what it noted must have been taken.
     pub(super) fn set_logged(&mut self, section: &Section, logged: bool) -> Result<(), SlotError> {
-        let Some(range) = wanted(section, self.page_size).map(|place| place.guest) else { return Ok(()) };
+        let Some(range) = self.wanted(section).map(|place| place.guest) else { return Ok(()) };
         let Some(slot) = self.slots.get_mut(&range.start()) else { return Ok(()) };
         if slot.place.logged != logged {
             let place = SlotPlace { logged, ..slot.place.clone() };
             let refused = |error| SlotError::Refused { what: "log writes to", range, error };
             self.vm.set_slot(slot.id, &place).map_err(refused)?;
             slot.place = place;
+            slot.marks = Marks::default();
         }
         Ok(())
     }
 
     /// Marks what guests wrote to a range in its block's log, for `clients`.
-    pub(super) fn sync(&self, section: &Section, clients: DirtyClients) -> Result<(), SlotError> {
-        let Some(range) = wanted(section, self.page_size).map(|place| place.guest) else { return Ok(()) };
-        let Some(Slot { id, place }) = self.slots.get(&range.start()).filter(|slot| slot.place.logged) else {
+    pub(super) fn sync(&mut self, section: &Section, clients: DirtyClients) -> Result<(), SlotError> {
+        let Some(range) = self.wanted(section).map(|place| place.guest) else { return Ok(()) };
+        let Some(slot) = self.slots.get_mut(&range.start()).filter(|slot| slot.place.logged) else {
             return Ok(());
         };
-        let len = (range.last() - range.start()).saturating_add(1);
         let refused = |error| SlotError::Refused { what: "take the log of", range, error };
-        let marks = self.vm.take_dirty(*id, len).map_err(refused)?;
-        for (index, bits) in (0u64..).zip(marks).filter(|(_, bits)| *bits != 0) {
-            for bit in (0..64).filter(|bit| bits >> bit & 1 != 0) {
-                let offset = place.offset + (index * 64 + bit) * self.page_size;
-                place.block.dirty().mark(clients, offset, self.page_size);
-            }
+        let marks = Marks::new(self.vm.take_dirty(slot.id, bytes(range)).map_err(refused)?);
+        for run in marks.runs() {
+            let (offset, len) = (run.start * self.page_size, (run.end - run.start) * self.page_size);
+            slot.place.block.dirty().mark(clients, slot.place.offset + offset, len);
+        }
+        if self.vm.keeps_marks() {
+            slot.marks = marks;
         }
         Ok(())
     }
+
+    /// Has the kernel note anew what is written to `range`, where it keeps marks that are in the block's log: only those are
+    /// cleared, so that what was written since is not lost.
+    pub(super) fn clear(&mut self, range: AddrRange) -> Result<(), SlotError> {
+        let Some((_, slot)) = self.slots.range_mut(..=range.last()).next_back() else { return Ok(()) };
+        let guest = slot.place.guest;
+        let Some(shown) = guest.intersection(range).filter(|_| self.vm.keeps_marks()) else { return Ok(()) };
+        let page = |address: u64| (address - guest.start()) / self.page_size;
+        let pages = bytes(guest) / self.page_size;
+        let Some(part) = slot.marks.part(page(shown.start())..page(shown.last()) + 1, pages) else {
+            return Ok(());
+        };
+        let refused = |error| SlotError::Refused { what: "clear the log of", range, error };
+        self.vm.clear_dirty(slot.id, part.first, part.pages, &part.marks).map_err(refused)?;
+        slot.marks.remove(&part);
+        Ok(())
+    }
+}
+
+/// How long a range is that is not all addresses.
+fn bytes(range: AddrRange) -> u64 {
+    (range.last() - range.start()).saturating_add(1)
 }
 
 /// What of a range the kernel can know as memory: whole pages whose host memory is whole pages too. What is left exits.

@@ -16,8 +16,10 @@ use page::QueuedWrites;
 
 use crate::sync::{Arc, Mutex, PoisonError};
 use kvm_bindings::{
-    KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_ioeventfd, kvm_ioeventfd_flag_nr_datamatch,
-    kvm_ioeventfd_flag_nr_deassign, kvm_ioeventfd_flag_nr_pio, kvm_userspace_memory_region,
+    KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_MEM_LOG_DIRTY_PAGES,
+    KVM_MEM_READONLY, kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_enable_cap, kvm_ioeventfd,
+    kvm_ioeventfd_flag_nr_datamatch, kvm_ioeventfd_flag_nr_deassign, kvm_ioeventfd_flag_nr_pio,
+    kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Error, IoEventAddress, Kvm, VmFd};
 use memory_core::{AddrRange, EventNotifier, RamBlock};
@@ -26,6 +28,7 @@ use std::os::fd::AsRawFd;
 use vmm_sys_util::ioctl::ioctl_with_ref;
 
 vmm_sys_util::ioctl_iow_nr!(KVM_IOEVENTFD, kvm_bindings::KVMIO, 0x79, kvm_ioeventfd);
+vmm_sys_util::ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, kvm_bindings::KVMIO, 0xc0, kvm_clear_dirty_log);
 
 /// What a memory slot is to show.
 #[derive(Clone)]
@@ -72,12 +75,25 @@ pub(super) struct Vm {
     blocks: Mutex<HashMap<u32, Arc<RamBlock>>>,
     /// From the first vCPU on. Held to take a write.
     ring: Mutex<Option<QueuedWrites>>,
+    /// Marks of the dirty log stay until [`Vm::clear_dirty`].
+    keeps_marks: bool,
     kvm: Kvm,
 }
 
 impl Vm {
-    pub(super) fn new(kvm: Kvm) -> Result<Self, Error> {
-        Ok(Self { fd: kvm.create_vm()?, blocks: Mutex::default(), ring: Mutex::default(), kvm })
+    /// A machine with no memory and no vCPU. With `keeps_marks` marks of the dirty log stay until they are cleared, if the
+    /// kernel offers that.
+    pub(super) fn new(kvm: Kvm, keeps_marks: bool) -> Result<Self, Error> {
+        let fd = kvm.create_vm()?;
+        // the offer is a set of bits, and another of them would have all pages marked at the start
+        let offered = fd.check_extension_raw(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.into());
+        let keep = u64::from(KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE);
+        let keeps_marks = keeps_marks && u64::try_from(offered).is_ok_and(|offered| offered & keep != 0);
+        if keeps_marks {
+            let (cap, args) = (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, [keep, 0, 0, 0]);
+            fd.enable_cap(&kvm_enable_cap { cap, args, ..Default::default() })?;
+        }
+        Ok(Self { fd, blocks: Mutex::default(), ring: Mutex::default(), keeps_marks, kvm })
     }
 
     /// The descriptor, for what needs no address of ours.
@@ -91,7 +107,7 @@ impl Vm {
 
     /// Makes or changes slot `id`; only [`SlotPlace::logged`] of one that is there may change.
     pub(super) fn set_slot(&self, id: u32, place: &SlotPlace) -> Result<(), Error> {
-        let out_of_bounds = || Error::new(22);
+        let out_of_bounds = || Error::new(libc::EINVAL);
         let len = (place.guest.last() - place.guest.start()).checked_add(1).ok_or_else(out_of_bounds)?;
         let host = place.block.host_address(place.offset, len).ok_or_else(out_of_bounds)?;
         let read_only = place.read_only || place.block.is_read_only();
@@ -122,9 +138,34 @@ impl Vm {
         Ok(())
     }
 
-    /// Takes the kernel's marks of slot `id`, which is `len` bytes long: a bit for each page.
+    /// The kernel's marks of slot `id`, which is `len` bytes long: a bit for each page. They are gone with this, or else
+    /// [`Vm::keeps_marks`].
     pub(super) fn take_dirty(&self, id: u32, len: u64) -> Result<Vec<u64>, Error> {
-        self.fd.get_dirty_log(id, usize::try_from(len).map_err(|_| Error::new(22))?)
+        self.fd.get_dirty_log(id, usize::try_from(len).map_err(|_| Error::new(libc::EINVAL))?)
+    }
+
+    /// Whether a page that is marked stays so, and is not noted anew, until [`Vm::clear_dirty`].
+    pub(super) fn keeps_marks(&self) -> bool {
+        self.keeps_marks
+    }
+
+    /// Clears those of the kernel's marks of slot `id` that are set in `marks`, from page `first` on, and notes the next write
+    /// to these pages. `first` is a multiple of 64, and so is `pages`, unless it goes to the slot's end.
+    pub(super) fn clear_dirty(&self, id: u32, first: u64, pages: u32, marks: &[u64]) -> Result<(), Error> {
+        if marks.len() < pages.div_ceil(64) as usize {
+            return Err(Error::new(libc::EINVAL));
+        }
+        // the kernel reads it alone
+        let dirty_bitmap = marks.as_ptr().cast_mut().cast();
+        let marks = kvm_clear_dirty_log__bindgen_ty_1 { dirty_bitmap };
+        let request =
+            kvm_clear_dirty_log { slot: id, num_pages: pages, first_page: first, __bindgen_anon_1: marks };
+        // SAFETY: the descriptor is a VM's, and the kernel reads the structure and a bit for each of `pages` pages, rounded up to
+        // whole words, which are there.
+        if unsafe { ioctl_with_ref(&self.fd, KVM_CLEAR_DIRTY_LOG(), &request) } != 0 {
+            return Err(Error::last());
+        }
+        Ok(())
     }
 
     /// Has the kernel signal an event, or not any more.
@@ -151,7 +192,7 @@ impl Vm {
     /// Has the kernel queue writes to `range`, or not any more.
     pub(super) fn set_coalesced(&self, port: bool, range: AddrRange, queue: bool) -> Result<(), Error> {
         let size = u32::try_from((range.last() - range.start()).saturating_add(1));
-        let size = size.map_err(|_| Error::new(22))?;
+        let size = size.map_err(|_| Error::new(libc::EINVAL))?;
         let at = if port { IoEventAddress::Pio(range.start()) } else { IoEventAddress::Mmio(range.start()) };
         if queue {
             self.fd.register_coalesced_mmio(at, size)

@@ -13,6 +13,10 @@ use std::collections::VecDeque;
 /// Accesses that a report tells.
 const SEEN: usize = 8;
 
+/// Bytes at the instruction pointer that a report tells: no instruction is longer.
+const INSTRUCTION: u64 = 15;
+const PAGE: u64 = memory_core::PAGE_SIZE as u64;
+
 /// Where exits go.
 pub(super) struct Buses {
     pub(super) memory: VcpuHandle,
@@ -29,6 +33,11 @@ impl Buses {
         if let Some(ports) = &mut self.ports {
             ports.park();
         }
+    }
+
+    /// Has the devices see what the guest wrote and the kernel queued.
+    fn flush(&self) {
+        self.memory.space().memory_system().flush_coalesced();
     }
 
     fn read(&mut self, port: bool, address: u64, bytes: &mut [u8]) {
@@ -52,6 +61,18 @@ impl Buses {
             (true, None) => Ok(()),
         };
         self.note(SeenAccess { port, write: true, address, value: value(bytes), len: bytes.len() }, result);
+    }
+
+    /// The bytes at a guest address that memory has, at most those of an instruction; no device is asked.
+    fn code(&mut self, address: u64) -> Vec<u8> {
+        let byte = |offset: u64| {
+            let mut byte = [0];
+            let read = self.memory.read(address.checked_add(offset)?, &mut byte, TxAttrs::DEBUG);
+            read.ok().map(|()| byte)
+        };
+        // what is in the next page may be elsewhere
+        let len = INSTRUCTION.min(PAGE - address % PAGE);
+        (0..len).map_while(byte).flatten().collect()
     }
 
     fn note(&mut self, access: SeenAccess, result: Result<(), BusFault>) {
@@ -88,7 +109,9 @@ impl Buses {
             Exit::Halt => Next::Halted,
             Exit::Shutdown => Next::End(VcpuEnd::Shutdown),
             Exit::FailedEntry(reason) => Next::End(VcpuEnd::FailedEntry(reason)),
-            Exit::InternalError => Next::End(VcpuEnd::InternalError),
+            Exit::InternalError(why, more) => {
+                Next::End(VcpuEnd::InternalError(arch::internal_error(why, &more)))
+            }
             Exit::Unhandled(what) => Next::End(VcpuEnd::Unhandled(what)),
         }
     }
@@ -109,6 +132,19 @@ enum Next {
     Halted,
     /// It ends.
     End(VcpuEnd),
+    /// It was not entered, and all is as it was.
+    KeptOut,
+}
+
+/// What the guest is in the middle of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Nothing: its registers are those between two instructions.
+    Ready,
+    /// An access that was dispatched, and which the kernel completes at the next entry.
+    Incomplete,
+    /// It has halted: nothing but an interrupt has it run on.
+    Halted,
 }
 
 /// One vCPU, on its thread.
@@ -129,22 +165,25 @@ impl VcpuLoop {
         };
         self.buses.park();
         let accesses = self.buses.seen.iter().copied().collect();
-        VcpuReport { end, registers: arch::registers(self.vcpu.fd()), accesses }
+        let code = arch::instruction(self.vcpu.fd()).map(|address| self.buses.code(address));
+        VcpuReport { end, registers: arch::registers(self.vcpu.fd()), code, accesses }
     }
 
     fn run_guest(&mut self) -> VcpuEnd {
-        let mut incomplete = false;
+        let mut stage = Stage::Ready;
         loop {
             let asked = self.mailbox.take_asked();
             if !asked.is_empty() {
                 // an access that was dispatched is done for the guest before anybody looks at its registers
-                if incomplete
-                    && asked.intersects(Asked::PAUSE | Asked::STOP)
-                    && let Err(end) = self.complete()
-                {
-                    return end;
+                if stage == Stage::Incomplete && asked.intersects(Asked::PAUSE | Asked::STOP) {
+                    match self.complete() {
+                        Ok(next) => stage = next,
+                        Err(end) => return end,
+                    }
                 }
-                incomplete = false;
+                if asked.intersects(Asked::PAUSE | Asked::STOP) {
+                    self.buses.flush();
+                }
                 self.buses.park();
                 if asked.contains(Asked::STOP) {
                     return VcpuEnd::Stopped;
@@ -154,39 +193,41 @@ impl VcpuLoop {
                 }
                 continue;
             }
-            // only then the look at what is asked: who asks now finds the flag taken back, and sets it again
-            self.mailbox.pages().set_immediate_exit(false);
-            match self.enter_once(true) {
-                Next::Again => {}
-                Next::Complete => {
-                    incomplete = true;
+            if stage == Stage::Halted {
+                self.buses.park();
+                if !self.mailbox.sleep(arch::takes_interrupts(&mut self.vcpu)) {
                     continue;
                 }
-                Next::Halted => {
-                    self.buses.park();
-                    self.mailbox.sleep();
-                }
-                Next::End(end) => return end,
+                stage = Stage::Ready;
             }
-            incomplete = false;
+            // only then the look at what is asked: who asks now finds the flag taken back, and sets it again
+            self.mailbox.pages().set_immediate_exit(false);
+            stage = match self.enter_once(true) {
+                Next::Again => Stage::Ready,
+                Next::Complete => Stage::Incomplete,
+                Next::Halted => Stage::Halted,
+                Next::End(end) => return end,
+                Next::KeptOut => stage,
+            };
         }
     }
 
-    /// Enters the guest once, if nothing keeps it out, and dispatches what it comes back with.
-    fn enter_once(&mut self, look: bool) -> Next {
+    /// Enters the guest once, if nothing keeps it out, and dispatches what it comes back with. To `run` is to look whether
+    /// something is asked, and to give the guest its interrupts.
+    fn enter_once(&mut self, run: bool) -> Next {
         if !self.gate.enter(&self.mailbox) {
             self.buses.park();
-            self.gate.wait();
-            return Next::Again;
+            return match self.gate.wait() {
+                Ok(()) => Next::KeptOut,
+                Err(why) => Next::End(VcpuEnd::MapLost(why.as_ref().into())),
+            };
         }
-        if look && self.mailbox.is_asked() {
+        if run && self.mailbox.is_asked() {
             self.gate.leave(&self.mailbox);
-            return Next::Again;
+            return Next::KeptOut;
         }
-        let exit = match give_interrupt(&mut self.vcpu, &self.mailbox) {
-            Ok(()) => self.vcpu.run(),
-            Err(error) => Err(error),
-        };
+        let given = if run { arch::give_interrupt(&mut self.vcpu, &self.mailbox) } else { Ok(()) };
+        let exit = given.and_then(|()| self.vcpu.run());
         self.gate.leave(&self.mailbox);
         match exit {
             Ok(exit) => self.buses.dispatch(exit),
@@ -195,27 +236,16 @@ impl VcpuLoop {
     }
 
     /// Has the kernel complete the access that was dispatched last, and runs no instruction after it.
-    fn complete(&mut self) -> Result<(), VcpuEnd> {
+    fn complete(&mut self) -> Result<Stage, VcpuEnd> {
         loop {
             self.mailbox.pages().set_immediate_exit(true);
             match self.enter_once(false) {
-                Next::Complete => {}
+                // another piece of the same access, or the gate was closed
+                Next::Complete | Next::KeptOut => {}
                 Next::End(end) => return Err(end),
-                Next::Again | Next::Halted => return Ok(()),
+                Next::Again => return Ok(Stage::Ready),
+                Next::Halted => return Ok(Stage::Halted),
             }
         }
     }
-}
-
-/// Gives the guest the interrupt that waits, or asks to be told when it takes one.
-fn give_interrupt(vcpu: &mut Vcpu, mailbox: &Mailbox) -> Result<(), kvm_ioctls::Error> {
-    if !mailbox.injects() {
-        return Ok(());
-    }
-    let (vector, more) = mailbox.next_vector(|| vcpu.takes_interrupts());
-    if let Some(vector) = vector {
-        vcpu.interrupt(vector)?;
-    }
-    vcpu.ask_for_interrupt_window(more);
-    Ok(())
 }

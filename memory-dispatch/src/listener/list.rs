@@ -55,6 +55,7 @@ impl Entry {
     fn poison(&self, error: &Refusal) {
         self.poisoned.store(true, Ordering::Release);
         tracing::error!(%error, "a listener refused what cannot be refused, and is told nothing more");
+        self.listener.poisoned(error);
     }
 }
 

@@ -13,6 +13,7 @@ struct Spy {
     adds: AtomicUsize,
     dels: AtomicUsize,
     commits: AtomicUsize,
+    poisoned: Mutex<Vec<String>>,
     kept: Mutex<Vec<Section>>,
     first: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     refuses_adds: bool,
@@ -48,6 +49,10 @@ impl Listener for Spy {
 
     fn commit(&self) {
         self.commits.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn poisoned(&self, error: &Refusal) {
+        self.poisoned.lock().unwrap().push(error.to_string());
     }
 }
 
@@ -99,8 +104,11 @@ fn a_removal_cannot_be_refused_and_the_listener_that_does_is_told_no_more() {
     let region = ram(&board, "ram");
     board.root.map(0, &region).unwrap();
     assert!(matches!(region.unmap(), Err(MemoryError::Refused(_))) && !guard.is_poisoned());
+    let commits = stubborn.counts()[2];
     drop(region);
     assert!(guard.is_poisoned());
+    assert_eq!(*stubborn.poisoned.lock().unwrap(), ["it stays"]);
+    assert_eq!(stubborn.counts()[2], commits, "told so instead of the end");
     assert!(board.space.with_view(|view| view.is_empty()));
     let before = stubborn.counts();
     let other = ram(&board, "other");

@@ -78,6 +78,8 @@ pub struct Board {
     pub ram: Region,
     pub memory: Arc<AddressSpace>,
     pub ports: Arc<AddressSpace>,
+    /// How the accelerator made for this board is to be.
+    pub config: KvmConfig,
     said: Receiver<u64>,
     regions: Vec<Region>,
 }
@@ -103,7 +105,17 @@ impl Board {
         let space = system.address_space("memory", &root, config).unwrap();
         let config = SpaceConfig { unassigned: Unassigned::AllOnes, ..config };
         let ports = system.address_space("ports", &io, config).unwrap();
-        Some(Self { system, root, io, ram, memory: space, ports, said, regions: vec![say] })
+        Some(Self {
+            system,
+            root,
+            io,
+            ram,
+            memory: space,
+            ports,
+            config: KvmConfig::default(),
+            said,
+            regions: vec![say],
+        })
     }
 
     pub fn tree(&self) -> &Memory {
@@ -157,7 +169,7 @@ impl Board {
     }
 
     pub fn kvm(&self, irqchip: bool) -> Kvm {
-        Kvm::new(&self.memory, Some(&self.ports), KvmConfig { irqchip }).unwrap()
+        Kvm::new(&self.memory, Some(&self.ports), KvmConfig { irqchip, ..self.config }).unwrap()
     }
 
     /// Runs what was loaded in real mode.

@@ -1,8 +1,9 @@
 //! Guests that end themselves, and what is reported of them.
 
-use crate::board::{Board, CODE, SAY};
+use crate::board::{Board, CODE, Registers, SAY};
 use iced_x86::code_asm::*;
 use machines::kvm::{SeenAccess, Start, VcpuEnd};
+use memory_core::{AccessRules, RamBlock};
 
 #[test]
 fn a_triple_fault_ends_with_registers_and_the_last_accesses() {
@@ -37,8 +38,79 @@ fn a_jump_into_a_hole_ends_the_guest_and_nothing_else() {
     let running = board.start(false, &Start::Flat { eip: CODE as u32, esp: 0x7000 });
     board.said();
     let report = running.vcpu.wait_ended();
-    assert!(matches!(report.end, VcpuEnd::InternalError | VcpuEnd::Shutdown), "{report}");
+    assert!(matches!(report.end, VcpuEnd::InternalError(_) | VcpuEnd::Shutdown), "{report}");
     assert!(!board.has_said());
+}
+
+#[test]
+fn a_guest_that_writes_rom_and_then_fails_is_reported_with_the_write() {
+    let Some(mut board) = Board::new("a_guest_that_writes_rom_and_then_fails_is_reported_with_the_write")
+    else {
+        return;
+    };
+    let rom = board.tree().rom("rom", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+    board.map(0x20_0000, rom);
+    board.load(32, |a| {
+        a.mov(dword_ptr(0x20_0010), 0x1234_5678u32)?;
+        a.mov(dword_ptr(0x2000), 0)?;
+        a.mov(dword_ptr(0x2004), 0)?;
+        a.lidt(dword_ptr(0x2000))?;
+        a.ud2()
+    });
+    let running = board.start(false, &Start::Flat { eip: CODE as u32, esp: 0x7000 });
+    let report = running.vcpu.wait_ended();
+    assert_eq!(report.end, VcpuEnd::Shutdown);
+    let wrote = SeenAccess { port: false, write: true, address: 0x20_0010, value: 0x1234_5678, len: 4 };
+    assert_eq!(report.accesses, [wrote]);
+    assert!(report.to_string().contains("memory 0x200010 write of 4: 0x12345678"), "{report}");
+}
+
+#[test]
+fn a_guest_that_is_stopped_is_reported_with_the_bytes_of_its_next_instruction() {
+    let name = "a_guest_that_is_stopped_is_reported_with_the_bytes_of_its_next_instruction";
+    let Some(board) = Board::new(name) else { return };
+    board.load(16, |a| {
+        a.out(SAY, al)?;
+        let mut ever = a.create_label();
+        a.set_label(&mut ever)?;
+        a.jmp(ever)
+    });
+    let running = board.run();
+    board.said();
+    running.vcpu.stop();
+    let report = running.vcpu.wait_ended();
+    assert_eq!(report.code.as_deref().and_then(|code| code.get(..2)), Some(&[0xeb, 0xfe][..]), "{report}");
+    assert!(report.to_string().contains("code: eb fe"), "{report}");
+}
+
+/// A device that hides RAM which the kernel refuses, and whose removal cannot be refused.
+#[test]
+fn a_change_that_cannot_be_refused_and_yet_is_ends_the_guests() {
+    let Some(mut board) = Board::new("a_change_that_cannot_be_refused_and_yet_is_ends_the_guests") else {
+        return;
+    };
+    let far = 1 << 60;
+    let cover =
+        board.tree().mmio("cover", 0x1000u64, AccessRules::new(), Registers::plain()).build().unwrap();
+    board.root.map_overlap(far, &cover, 2).unwrap();
+    board.ram_at(far, 0x1000, "far");
+    board.load(16, |a| {
+        a.out(SAY, al)?;
+        let mut ever = a.create_label();
+        a.set_label(&mut ever)?;
+        a.jmp(ever)
+    });
+    let mut running = board.run();
+    let late = running.kvm.start_vcpu(&Start::Real { segment: 0, ip: CODE as u16 }).unwrap();
+    board.said();
+    board.said();
+    assert!(cover.unmap().is_err(), "this can be refused");
+    assert!(running.vcpu.ended().is_none());
+    drop(cover);
+    for vcpu in [&running.vcpu, &late] {
+        let report = vcpu.wait_ended();
+        assert!(matches!(&report.end, VcpuEnd::MapLost(why) if why.contains("memory slot")), "{report}");
+    }
 }
 
 #[test]

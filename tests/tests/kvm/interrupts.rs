@@ -2,7 +2,7 @@
 
 use crate::board::{Board, Registers, SAY};
 use iced_x86::code_asm::*;
-use machines::kvm::VcpuEnd;
+use machines::kvm::{Start, VcpuEnd};
 use memory_core::{AccessRules, EventNotifier, Width};
 use std::sync::Arc;
 
@@ -128,6 +128,119 @@ fn a_guest_that_halts_is_paused_resumed_and_stopped() {
         running.vcpu.stop();
         assert_eq!(running.vcpu.wait_ended().end, VcpuEnd::Stopped);
     });
+}
+
+/// Says 1, halts once with interrupts enabled or not, counts at 0x2000 how often it was woken, and halts again.
+fn counts_wakes(a: &mut CodeAssembler, enabled: bool) -> Result<(), iced_x86::IcedError> {
+    a.mov(sp, 0x7000)?;
+    a.mov(al, 1)?;
+    a.out(SAY, al)?;
+    if enabled {
+        a.sti()?;
+    }
+    let mut again = a.create_label();
+    a.set_label(&mut again)?;
+    a.hlt()?;
+    a.inc(word_ptr(0x2000))?;
+    a.jmp(again)
+}
+
+#[test]
+fn a_guest_that_halts_is_woken_by_an_interrupt_and_by_nothing_else() {
+    for irqchip in [false, true] {
+        let name = "a_guest_that_halts_is_woken_by_an_interrupt_and_by_nothing_else";
+        let Some(board) = Board::new(name) else { return };
+        handler(&board, 0x25, 0x55, irqchip);
+        board.load(16, |a| {
+            if irqchip {
+                set_up_pic(a)?;
+            }
+            counts_wakes(a, true)
+        });
+        let running = board.run_with(irqchip);
+        let line = EventNotifier::new().unwrap();
+        if irqchip {
+            running.kvm.connect_irq(&line, 5).unwrap();
+        }
+        assert_eq!(board.said(), 1);
+        for wakes in 0..5 {
+            for _ in 0..100 {
+                running.vcpu.kick();
+                running.vcpu.pause();
+                running.vcpu.resume();
+            }
+            assert_eq!(board.word(0x2000), wakes, "in the kernel: {irqchip}");
+            if irqchip {
+                line.signal();
+            } else {
+                running.vcpu.interrupt(0x25);
+            }
+            assert_eq!(board.said(), 0x55);
+            while board.word(0x2000) == wakes {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_halts_with_interrupts_disabled_stays_so_until_it_is_stopped() {
+    let name = "a_guest_that_halts_with_interrupts_disabled_stays_so_until_it_is_stopped";
+    let Some(board) = Board::new(name) else { return };
+    handler(&board, 0x40, 0x44, false);
+    board.load(16, |a| counts_wakes(a, false));
+    // another one whose steps tell that the first has had time to take some
+    board.load_at(0x1800, 16, |a| {
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.inc(dword_ptr(0x2004))?;
+        a.jmp(again)
+    });
+    let mut running = board.run();
+    running.kvm.start_vcpu(&Start::Real { segment: 0, ip: 0x1800 }).unwrap();
+    let steps = || board.memory.load(0x2004, Width::W4, Default::default()).unwrap();
+    assert_eq!(board.said(), 1);
+    for _ in 0..20 {
+        running.vcpu.interrupt(0x40);
+        let before = steps();
+        while steps() < before + 1000 {
+            std::thread::yield_now();
+        }
+        running.vcpu.pause();
+        running.vcpu.resume();
+    }
+    running.vcpu.stop();
+    assert_eq!(running.vcpu.wait_ended().end, VcpuEnd::Stopped);
+    assert_eq!((board.word(0x2000), board.has_said()), (0, false));
+}
+
+#[test]
+fn interrupts_that_a_guest_does_not_take_are_not_kept_without_bound() {
+    let Some(board) = Board::new("interrupts_that_a_guest_does_not_take_are_not_kept_without_bound") else {
+        return;
+    };
+    handler(&board, 0x40, 0x44, false);
+    board.memory.store(4 * 0x41, Width::W4, 0x3800, Default::default()).unwrap();
+    board.load_at(0x3800, 16, |a| {
+        a.mov(al, 0x99u32)?;
+        a.out(SAY, al)?;
+        a.iret()
+    });
+    board.load(16, |a| {
+        a.mov(sp, 0x7000)?;
+        let mut wait = a.create_label();
+        a.set_label(&mut wait)?;
+        a.cmp(byte_ptr(0x2000), 0)?;
+        a.je(wait)?;
+        sleeper(a)
+    });
+    let running = board.run();
+    (0..10_000).for_each(|_| running.vcpu.interrupt(0x40));
+    running.vcpu.interrupt(0x41);
+    board.memory.store(0x2000, Width::W1, 1, Default::default()).unwrap();
+    assert_eq!(board.said(), 1);
+    let taken = (0..).map(|_| board.said()).take_while(|said| *said == 0x44).count();
+    assert_eq!(taken, 256);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod ends;
 mod intercepts;
 mod interrupts;
 mod memory;
+mod modes;
 mod ports;
 mod slots;
 mod threads;

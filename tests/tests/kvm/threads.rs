@@ -3,8 +3,10 @@
 use crate::board::{Board, CODE, Registers, Running, SAY};
 use iced_x86::code_asm::*;
 use machines::kvm::{Start, VcpuControl, VcpuEnd};
-use memory_core::{RegionRef, Width};
-use std::sync::{Arc, OnceLock};
+use memory_core::{AddrRange, RegionRef, Width};
+use memory_dispatch::{Listener, Refusal, Section};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 
 const ROUNDS: u32 = 300;
 const SECOND: u64 = 0x1800;
@@ -116,4 +118,134 @@ fn a_read_that_stops_its_vcpu_is_complete_in_the_report() {
     let registers = report.registers.as_deref().unwrap();
     assert!(registers.contains("rbx=0000000012345678"), "{registers}");
     assert_eq!(board.memory.load(0x2000, Width::W2, Default::default()), Ok(0));
+}
+
+#[test]
+fn a_read_that_is_kicked_first_and_stopped_then_is_complete_in_the_report() {
+    let name = "a_read_that_is_kicked_first_and_stopped_then_is_complete_in_the_report";
+    let Some(mut board) = Board::new(name) else { return };
+    // a kick has the thread let go of its map, which carries out what was queued, and that stops it
+    board.system.coalesce(true);
+    let control = Arc::new(OnceLock::<VcpuControl>::new());
+    let own = control.clone();
+    let queued = board.registers(0x5_0000, &Registers::new(|_, _| 0, move |_, _, _| own.wait().stop()));
+    queued.add_coalesced(AddrRange::new(0, 3).unwrap()).unwrap();
+    let (own, memory) = (control.clone(), board.memory.clone());
+    let registers = Registers::new(
+        move |_, _| {
+            own.wait().kick();
+            memory.store(0x5_0000, Width::W4, 1, Default::default()).unwrap();
+            0x1234_5678
+        },
+        |_, _, _| (),
+    );
+    board.registers(0x3_0000, &registers);
+    board.load(16, |a| {
+        a.mov(ax, 0x3000)?;
+        a.mov(es, ax)?;
+        a.mov(ebx, dword_ptr(0).es())?;
+        // not reached
+        a.mov(word_ptr(0x2000), 1)?;
+        a.hlt()
+    });
+    let running = board.run();
+    control.set(running.vcpu.clone()).unwrap();
+    let report = running.vcpu.wait_ended();
+    assert_eq!(report.end, VcpuEnd::Stopped);
+    let registers = report.registers.as_deref().unwrap();
+    assert!(registers.contains("rbx=0000000012345678"), "{registers}");
+    assert_eq!(board.memory.load(0x2000, Width::W2, Default::default()), Ok(0));
+}
+
+/// Says that a range has come to `at`, and waits to be told to go on.
+struct Lingers {
+    at: u64,
+    comes: Sender<()>,
+    goes_on: Mutex<Receiver<()>>,
+}
+
+impl Listener for Lingers {
+    fn region_add(&self, section: &Section) -> Result<(), Refusal> {
+        if section.range().start() == self.at {
+            self.comes.send(())?;
+            self.goes_on.lock().unwrap().recv()?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_read_that_is_stopped_while_slots_change_is_complete_in_the_report() {
+    let name = "a_read_that_is_stopped_while_slots_change_is_complete_in_the_report";
+    let Some(mut board) = Board::new(name) else { return };
+    board.system.coalesce(true);
+    let bank = board.ram_at(0x20_0000, 0x1000, "bank");
+    let control = Arc::new(OnceLock::<VcpuControl>::new());
+    // carried out when the vCPU lets go of its map before the gate that is closed; from then on nothing is in the way
+    let (own, (go, goes)) = (control.clone(), channel());
+    let stops = Registers::new(
+        |_, _| 0,
+        move |_, _, _| {
+            own.wait().stop();
+            go.send(()).unwrap();
+        },
+    );
+    let queued = board.registers(0x5_0000, &stops);
+    queued.add_coalesced(AddrRange::new(0, 3).unwrap()).unwrap();
+    let (memory, (reading, is_reading), (change, changes)) = (board.memory.clone(), channel(), channel());
+    let changes = Mutex::new(changes);
+    let registers = Registers::new(
+        move |_, _| {
+            reading.send(()).unwrap();
+            changes.lock().unwrap().recv().unwrap();
+            memory.store(0x5_0000, Width::W4, 1, Default::default()).unwrap();
+            0x1234_5678
+        },
+        |_, _, _| (),
+    );
+    board.registers(0x3_0000, &registers);
+    board.load(16, |a| {
+        a.mov(ax, 0x3000)?;
+        a.mov(es, ax)?;
+        a.mov(ebx, dword_ptr(0).es())?;
+        // not reached
+        a.mov(word_ptr(0x2000), 1)?;
+        a.hlt()
+    });
+    let running = board.run();
+    control.set(running.vcpu.clone()).unwrap();
+    is_reading.recv().unwrap();
+    // told of what comes after the accelerator has been, which has closed the gate then
+    let lingers = Lingers { at: 0x30_0000, comes: change, goes_on: Mutex::new(goes) };
+    let guard = board.system.listen(Arc::new(lingers), 20, Some(&board.memory)).unwrap();
+    bank.set_address(0x30_0000).unwrap();
+    let report = running.vcpu.wait_ended();
+    assert_eq!(report.end, VcpuEnd::Stopped);
+    let registers = report.registers.as_deref().unwrap();
+    assert!(registers.contains("rbx=0000000012345678"), "{registers}");
+    drop(guard);
+}
+
+#[test]
+fn vcpus_that_have_their_start_run_at_once_with_controllers_in_the_kernel_too() {
+    let name = "vcpus_that_have_their_start_run_at_once_with_controllers_in_the_kernel_too";
+    let Some(board) = Board::new(name) else { return };
+    // each says its number, by which it is known to its controller
+    board.load(16, |a| {
+        a.mov(eax, 1)?;
+        a.cpuid()?;
+        a.shr(ebx, 24)?;
+        a.mov(eax, ebx)?;
+        a.out(SAY, eax)?;
+        a.cli()?;
+        a.hlt()
+    });
+    let Running { vcpu, mut kvm } = board.start(true, &real(CODE));
+    let others = [(); 2].map(|()| kvm.start_vcpu(&real(CODE)).unwrap());
+    let mut said = [board.said(), board.said(), board.said()];
+    said.sort_unstable();
+    assert_eq!(said, [0, 1, 2]);
+    others.iter().for_each(VcpuControl::stop);
+    vcpu.stop();
+    assert_eq!(vcpu.wait_ended().end, VcpuEnd::Stopped);
 }

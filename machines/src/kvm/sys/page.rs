@@ -3,7 +3,7 @@
 use crate::sync::{Arc, AtomicU8, AtomicU32, Ordering};
 use kvm_bindings::{
     KVM_COALESCED_MMIO_PAGE_OFFSET, kvm_coalesced_mmio, kvm_coalesced_mmio_ring, kvm_run,
-    kvm_run__bindgen_ty_1__bindgen_ty_4 as PortExit,
+    kvm_run__bindgen_ty_1__bindgen_ty_4 as PortExit, kvm_run__bindgen_ty_1__bindgen_ty_13 as InternalExit,
 };
 use kvm_ioctls::{Error, VcpuFd};
 use std::mem::offset_of;
@@ -52,6 +52,16 @@ impl SharedPages {
         // SAFETY: `map` has checked that a whole `kvm_run` is there.
         let cell = unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(offset)) };
         usize::from(cell.load(Ordering::Relaxed)).max(1)
+    }
+
+    /// What the kernel says of an internal error that the vCPU came back with; its own thread asks, before it runs on.
+    pub(super) fn internal_error(&self) -> (u32, Vec<u64>) {
+        let offset = offset_of!(kvm_run, __bindgen_anon_1);
+        // SAFETY: `map` has checked that a whole `kvm_run` is there, which is aligned as the page is, and any bytes are numbers.
+        // The kernel writes them in KVM_RUN alone, which is this thread's, and other threads touch another byte.
+        let InternalExit { suberror, ndata, data } =
+            unsafe { self.base.as_ptr().add(offset).cast::<InternalExit>().read() };
+        (suberror, data.into_iter().take(ndata as usize).collect())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::sync::{Arc, Mutex, PoisonError};
 use kvm_bindings::kvm_interrupt;
 use kvm_ioctls::{Error, VcpuExit, VcpuFd};
 use vmm_sys_util::ioctl::ioctl_with_ref;
-use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
+use vmm_sys_util::signal::SIGRTMIN;
 
 vmm_sys_util::ioctl_iow_nr!(KVM_INTERRUPT, kvm_bindings::KVMIO, 0x86, kvm_interrupt);
 
@@ -30,8 +30,8 @@ pub(in crate::kvm) enum Exit<'a> {
     Shutdown,
     /// The processor refused the guest's state.
     FailedEntry(u64),
-    /// The kernel could not go on.
-    InternalError,
+    /// The kernel could not go on: why, as a number, and what more it says.
+    InternalError(u32, Vec<u64>),
     /// What is not dealt with, as its author prints it.
     Unhandled(String),
 }
@@ -84,18 +84,23 @@ impl Vcpu {
             VcpuExit::MmioWrite(address, bytes) => Exit::MmioWrite { address, bytes },
             VcpuExit::Hlt => Exit::Halt,
             VcpuExit::IrqWindowOpen => Exit::InterruptWindow,
+            // a guest without a local APIC has lowered its priority, which nobody here looks at
+            VcpuExit::SetTpr => Exit::InterruptWindow,
             VcpuExit::Intr => Exit::Kicked,
             VcpuExit::Shutdown => Exit::Shutdown,
             VcpuExit::FailEntry(reason, _) => Exit::FailedEntry(reason),
-            VcpuExit::InternalError => Exit::InternalError,
+            VcpuExit::InternalError => {
+                let (why, more) = self.pages.internal_error();
+                Exit::InternalError(why, more)
+            }
             other => Exit::Unhandled(format!("{other:?}")),
         })
     }
 
-    /// Whether the guest takes an interrupt if it is given one now.
-    pub(in crate::kvm) fn takes_interrupts(&mut self) -> bool {
+    /// Whether the guest's interrupts are enabled, and whether one can be given to it now.
+    pub(in crate::kvm) fn interruptible(&mut self) -> (bool, bool) {
         let run = self.fd.get_kvm_run();
-        run.ready_for_interrupt_injection != 0 && run.if_flag != 0
+        (run.if_flag != 0, run.ready_for_interrupt_injection != 0)
     }
 
     /// Has the vCPU come back as soon as the guest takes interrupts, or not.
@@ -130,7 +135,7 @@ impl ThreadSlot {
     /// # Errors
     /// What the host says of the signal's handler.
     pub(in crate::kvm) fn enter(&self) -> Result<InThread<'_>, Error> {
-        register_signal_handler(SIGRTMIN(), on_signal)?;
+        receive_signals()?;
         // SAFETY: the call takes nothing and returns the thread's own name.
         let thread = unsafe { libc::pthread_self() };
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
@@ -158,5 +163,24 @@ impl Drop for InThread<'_> {
     }
 }
 
-/// Nothing: a system call that it interrupts comes back, and that is all.
-extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+/// Nothing: KVM_RUN comes back, and that is all.
+extern "C" fn on_signal(_: libc::c_int) {}
+
+/// Has the calling thread be interrupted by the signal, whatever it inherited.
+fn receive_signals() -> Result<(), Error> {
+    // SAFETY: a structure of numbers and an optional function, for which zeros are a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // KVM_RUN is never restarted, and what a device's callback waits for is not disturbed
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the handler does nothing, which is safe in any thread at any time; the set is a local one that is made before it is
+    // used.
+    let failed = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigaction(SIGRTMIN(), &action, std::ptr::null_mut()) != 0
+            || libc::sigemptyset(&mut set) != 0
+            || libc::sigaddset(&mut set, SIGRTMIN()) != 0
+            || libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut()) != 0
+    };
+    if failed { Err(Error::last()) } else { Ok(()) }
+}
