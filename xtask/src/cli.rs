@@ -4,7 +4,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::{Workspace, succeeds};
-use crate::{asan, bench, coverage, firmware, fuzz, guests, lint, loom, miri, proofs, stress, test, tsan};
+use crate::{
+    asan, bench, coverage, firmware, fuzz, guests, kvm_nested, lint, loom, miri, proofs, stress, test, tsan,
+};
 
 /// Every chore of the workspace.
 #[derive(Clone, Debug, Parser)]
@@ -60,6 +62,8 @@ pub enum Command {
         #[arg(long)]
         lines: bool,
     },
+    /// Run the tests of KVM on Debian's kernel under QEMU's interpreter, whose KVM is that of a real AMD processor.
+    KvmNested(kvm_nested::Options),
     /// Fuzz a target of `tests/fuzz`, or all in turn; what that needs is put into `target/tools`.
     Fuzz(fuzz::Options),
     /// Have threads access a machine while its map changes, and compare everything with what it must be.
@@ -69,7 +73,7 @@ pub enum Command {
     /// Build the documentation; a warning is an error.
     Doc,
     /// All proofs in the form that CI runs: loom with two interruptions, Miri, the sanitizers, 30 s of stress, 20 s of each
-    /// fuzz target, counts of instructions.
+    /// fuzz target, KVM under an interpreter, counts of instructions.
     Proofs,
     /// Check the models of what threads do to each other, with loom, against the real crates.
     Loom(loom::Options),
@@ -93,6 +97,7 @@ impl Command {
             Self::Asan => asan::run(workspace),
             Self::Tsan { packages } => tsan::run(workspace, packages),
             Self::Coverage { lines } => coverage::run(workspace, *lines),
+            Self::KvmNested(options) => kvm_nested::run(workspace, options),
             Self::Fuzz(options) => fuzz::run(workspace, options),
             Self::Stress(options) => stress::run(workspace, options),
             Self::Bench(options) => bench::run(workspace, options),

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -37,13 +37,18 @@ pub(crate) fn download(staging: &Path, debs: &Path, packages: &[&str]) -> Result
     Ok(())
 }
 
-/// Unpacks `package`, which lies in `debs`, to `tree`.
-pub(crate) fn unpack(debs: &Path, package: &str, tree: &Path) -> Result<()> {
+/// The file of `package` in `debs`.
+pub(crate) fn file_of(debs: &Path, package: &str) -> Result<PathBuf> {
     let prefix = format!("{package}_");
-    let deb = fs::read_dir(debs)?
+    fs::read_dir(debs)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
-        .context("apt-get download left no file of it")?;
+        .context("apt-get download left no file of it")
+}
+
+/// Unpacks `package`, which lies in `debs`, to `tree`.
+pub(crate) fn unpack(debs: &Path, package: &str, tree: &Path) -> Result<()> {
+    let deb = file_of(debs, package)?;
     output_of(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(tree))?;
     Ok(())
 }

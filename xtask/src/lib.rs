@@ -23,6 +23,7 @@ mod debian;
 pub mod firmware;
 pub mod fuzz;
 pub mod guests;
+pub mod kvm_nested;
 pub mod lint;
 mod llvm;
 pub mod loom;

@@ -5,12 +5,12 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{asan, bench, fuzz, loom, miri, stress, tsan};
+use crate::{asan, bench, fuzz, kvm_nested, loom, miri, stress, tsan};
 
 /// One chore in its bounded form.
 type Step = (&'static str, fn(&Workspace) -> Result<bool>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("loom", |workspace| {
         loom::run(workspace, &loom::Options { filter: None, preemptions: Some(2), jobs: 2, mutants: false })
     }),
@@ -22,6 +22,7 @@ const STEPS: [Step; 7] = [
         let options = fuzz::Options { target: None, all: true, list: false, seconds: 20, minimise: false };
         fuzz::run(workspace, &options)
     }),
+    ("kvm-nested", |workspace| kvm_nested::run(workspace, &kvm_nested::Options::default())),
     ("instructions", |workspace| {
         bench::run(workspace, &bench::Options { instructions: true, ..bench::Options::default() })
     }),
