@@ -6,6 +6,7 @@ use crate::device::DeviceError;
 use crate::dma::DmaPort;
 use crate::host::Host;
 use crate::irq::{IrqInputs, IrqLine};
+use crate::pci::{Buses, PciBus, Seat};
 use crate::sync::Arc;
 use memory_core::{
     AccessRules, BusFault, Memory, MemoryError, Methods, Owner, RamBlock, Region, RegionRef, Size, TxAttrs,
@@ -42,6 +43,24 @@ pub struct Surroundings<'a> {
     pub requester: u16,
     /// Regions by the names of the machine file: declared ones, and `DEVICE.REGION` of the devices before.
     pub region: &'a dyn Fn(&str) -> Option<RegionRef>,
+    /// The PCI buses, and where the device is to be plugged in.
+    pub buses: Buses<'a>,
+}
+
+/// What a device has made of itself, for the machine.
+#[derive(Default)]
+pub struct Realized {
+    /// The regions that the machine may map.
+    pub exports: Vec<Export>,
+    /// The lines that the machine may lead somewhere.
+    pub outputs: Vec<Output>,
+    /// Where lines may lead, by the name of the group.
+    pub inputs: Vec<(String, IrqInputs)>,
+    /// The buses that devices may be plugged into.
+    pub buses: Vec<Arc<PciBus>>,
+    /// The places that the device has taken on buses, to be [activated](Seat::activate) when the machine has all of it, and to be
+    /// kept as long as it is plugged in.
+    pub seats: Vec<Seat>,
 }
 
 /// What a device makes itself of: regions, lines, timers.
@@ -52,16 +71,13 @@ pub struct Realize<'a> {
     memory: &'a Memory,
     owner: Owner,
     around: Surroundings<'a>,
-    exports: Vec<Export>,
-    outputs: Vec<Output>,
-    inputs: Vec<(String, IrqInputs)>,
+    realized: Realized,
 }
 
 impl<'a> Realize<'a> {
     /// What the device that `owner` stands for is given.
     pub fn new(memory: &'a Memory, owner: Owner, around: Surroundings<'a>) -> Self {
-        let (exports, outputs, inputs) = Default::default();
-        Self { memory, owner, around, exports, outputs, inputs }
+        Self { memory, owner, around, realized: Realized::default() }
     }
 
     /// The machine's memory, for regions of kinds that have no method here: pass [`Realize::owner`] to the builder.
@@ -92,7 +108,7 @@ impl<'a> Realize<'a> {
 
     /// Exports a region for the machine to map, or to look at through an alias.
     pub fn export(&mut self, name: impl Into<String>, region: &RegionRef) {
-        self.exports.push(Export { name: name.into(), region: region.clone() });
+        self.realized.exports.push(Export { name: name.into(), region: region.clone() });
     }
 
     /// The name of a block of registers in maps: many devices have one called `regs`.
@@ -188,14 +204,14 @@ impl<'a> Realize<'a> {
     /// An output line.
     pub fn output(&mut self, name: &str) -> IrqLine {
         let line = IrqLine::new();
-        self.outputs.push(Output { name: name.to_owned(), lines: vec![line.clone()] });
+        self.realized.outputs.push(Output { name: name.to_owned(), lines: vec![line.clone()] });
         line
     }
 
     /// `count` output lines of one name.
     pub fn outputs(&mut self, name: &str, count: u32) -> Vec<IrqLine> {
         let lines: Vec<_> = (0..count).map(|_| IrqLine::new()).collect();
-        self.outputs.push(Output { name: name.to_owned(), lines: lines.clone() });
+        self.realized.outputs.push(Output { name: name.to_owned(), lines: lines.clone() });
         lines
     }
 
@@ -207,7 +223,7 @@ impl<'a> Realize<'a> {
         device: &Arc<D>,
         set: fn(&D, u32, bool),
     ) {
-        self.inputs.push((name.to_owned(), IrqInputs::new(count, device, set)));
+        self.realized.inputs.push((name.to_owned(), IrqInputs::new(count, device, set)));
     }
 
     /// The way into the device for what is no access and has no method here: a back end's thread.
@@ -241,8 +257,23 @@ impl<'a> Realize<'a> {
         self.around.dma
     }
 
-    /// What was exported and wired, for the machine.
-    pub fn finish(self) -> (Vec<Export>, Vec<Output>, Vec<(String, IrqInputs)>) {
-        (self.exports, self.outputs, self.inputs)
+    /// Exports a bus that devices after this one may be plugged into.
+    pub fn export_bus(&mut self, bus: &Arc<PciBus>) {
+        self.realized.buses.push(bus.clone());
+    }
+
+    /// The buses that there are, and where the device is to be plugged in.
+    pub(crate) fn buses(&self) -> Buses<'a> {
+        self.around.buses
+    }
+
+    /// Takes a place on a bus, which the machine keeps from then on.
+    pub(crate) fn add_seat(&mut self, seat: Seat) {
+        self.realized.seats.push(seat);
+    }
+
+    /// What was exported, wired and taken, for the machine.
+    pub fn finish(self) -> Realized {
+        self.realized
     }
 }

@@ -1,10 +1,11 @@
 //! A small board for the unit tests of devices: memory, a stepped clock, a console that is a vector of bytes.
 
+use crate::pci::{Buses, PciAddress, PciBus, Seat, SlotRequest};
 use crate::sync::{Arc, Mutex, Weak};
 use crate::{Clock, Console, Device, DeviceError, FdtNode, FdtPlace, Host, IrqInput, IrqInputs, IrqLine};
-use crate::{Interrupt, Output, Power, PowerRequest, Realize, Surroundings};
+use crate::{Interrupt, Output, Power, PowerRequest, Realize, Realized, Surroundings};
 use memory_core::{AddrRange, BusFault, Memory, Plug, RamBlock, Region, RegionRef, Size, TxAttrs, Width};
-use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig};
+use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig, Unassigned};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use std::io::Write;
 /// Where [`Board::ram`] is mapped.
 pub(crate) const RAM: u64 = 0x8000_0000;
 const RAM_SIZE: u64 = 0x10_0000;
+/// Where address 0 of PCI shows.
+pub(crate) const PCI: u64 = 1 << 50;
 
 /// A writer into shared memory.
 #[derive(Clone, Default)]
@@ -36,8 +39,14 @@ pub(crate) struct Board {
     pub(crate) ram: Arc<RamBlock>,
     pub(crate) space: Arc<AddressSpace>,
     pub(crate) host: Host,
-    /// Regions that devices find by name.
+    /// Regions that devices find by name: those of the board are `pci` and `io`.
     pub(crate) regions: BTreeMap<String, RegionRef>,
+    /// Buses that devices have exported.
+    pub(crate) buses: Mutex<Vec<Arc<PciBus>>>,
+    /// PCI memory, a window of it at [`PCI`], and ports.
+    _pci: [Region; 3],
+    /// Ports, all of them.
+    pub(crate) ports: Arc<AddressSpace>,
     _ram: Region,
     tape: Tape,
     power: Arc<Mutex<Vec<PowerRequest>>>,
@@ -57,8 +66,29 @@ impl Board {
         let seen = requests.clone();
         power.on_request(move |request| seen.lock().unwrap().push(request));
         let host = Host { power, ..Host::new(Clock::stepped(), Console::new(tape.clone())) };
-        let regions = BTreeMap::new();
-        Self { system, root, ram, space, host, regions, _ram: region, tape, power: requests }
+        let pci = memory.container("pci", Size::FULL).build().unwrap();
+        let io = memory.container("io", 0x1_0000u64).build().unwrap();
+        let window = memory.alias("pci-window", &pci, 0, 1u64 << 41).build().unwrap();
+        root.map(PCI, &window).unwrap();
+        let config = SpaceConfig { unassigned: Unassigned::AllOnes, ..SpaceConfig::default() };
+        let ports = system.address_space("io", &io, config).unwrap();
+        let named = [("pci", &pci), ("io", &io)];
+        let regions = named.map(|(name, region)| (name.to_owned(), region.by_ref().clone())).into();
+        let (buses, pci) = (Mutex::default(), [pci, io, window]);
+        Self {
+            system,
+            root,
+            ram,
+            space,
+            host,
+            regions,
+            buses,
+            _pci: pci,
+            ports,
+            _ram: region,
+            tape,
+            power: requests,
+        }
     }
 
     /// The region of the RAM.
@@ -86,14 +116,38 @@ impl Board {
         properties: serde_json::Value,
         address: u64,
     ) -> Result<Bench<'_, D>, DeviceError> {
+        self.try_plug_at(properties, address, None)
+    }
+
+    /// As [`Board::plug`], for a device that is a PCI function, at a place such as `4.0` of the first bus.
+    pub(crate) fn plug_pci<D: Device + DeserializeOwned>(
+        &self,
+        properties: serde_json::Value,
+        place: &str,
+    ) -> Bench<'_, D> {
+        let slot = SlotRequest { addr: Some(place.parse().unwrap()), ..SlotRequest::default() };
+        self.try_plug_at(properties, 0, Some(&slot)).unwrap()
+    }
+
+    /// As [`Board::try_plug`], where a machine file says `slot`.
+    pub(crate) fn try_plug_at<D: Device + DeserializeOwned>(
+        &self,
+        properties: serde_json::Value,
+        address: u64,
+        slot: Option<&SlotRequest>,
+    ) -> Result<Bench<'_, D>, DeviceError> {
         let device: Arc<D> = Arc::new(serde_json::from_value(properties).unwrap());
         let weak: Weak<D> = Arc::downgrade(&device);
         let owner = self.memory().owner("/machine/device", weak);
         let region = |name: &str| self.regions.get(name).cloned();
-        let around = Surroundings { host: &self.host, dma: &self.space, requester: 0, region: &region };
+        let known = self.buses.lock().unwrap().clone();
+        let buses = Buses { known: &known, slot };
+        let around =
+            Surroundings { host: &self.host, dma: &self.space, requester: 0, region: &region, buses };
         let mut ctx = Realize::new(self.memory(), owner.clone(), around);
         device.clone().realize(&mut ctx)?;
-        let (exports, outputs, inputs) = ctx.finish();
+        let Realized { exports, outputs, inputs, buses, seats } = ctx.finish();
+        self.buses.lock().unwrap().extend(buses);
         let plug = self.memory().plug(&owner, device.clone());
         let mut regions = Vec::new();
         let mut next = address;
@@ -107,7 +161,8 @@ impl Board {
             regions.push((export.name, AddrRange::from_size(next, size).unwrap()));
             next += bytes;
         }
-        Ok(Bench { board: self, device, regions, outputs, inputs, _plug: plug })
+        seats.iter().for_each(Seat::activate);
+        Ok(Bench { board: self, device, regions, outputs, inputs, seats, _plug: plug })
     }
 
     pub(crate) fn load(&self, address: u64, width: Width) -> Result<u64, BusFault> {
@@ -116,6 +171,30 @@ impl Board {
 
     pub(crate) fn store(&self, address: u64, width: Width, value: u64) -> Result<(), BusFault> {
         self.space.store(address, width, value, TxAttrs::default())
+    }
+
+    /// Reads from a port.
+    pub(crate) fn input(&self, port: u64, width: Width) -> u64 {
+        self.ports.load(port, width, TxAttrs::default()).unwrap()
+    }
+
+    /// Writes to a port.
+    pub(crate) fn output(&self, port: u64, width: Width, value: u64) {
+        self.ports.store(port, width, value, TxAttrs::default()).unwrap();
+    }
+
+    /// Reads configuration space of a function of the first bus, at a place such as `4.0`.
+    pub(crate) fn config(&self, place: &str, offset: usize, width: Width) -> u64 {
+        let place: PciAddress = place.parse().unwrap();
+        let bus = self.buses.lock().unwrap()[0].clone();
+        bus.config_read(0, place.devfn(), offset, width)
+    }
+
+    /// Writes to it.
+    pub(crate) fn set_config(&self, place: &str, offset: usize, width: Width, value: u64) {
+        let place: PciAddress = place.parse().unwrap();
+        let bus = self.buses.lock().unwrap()[0].clone();
+        bus.config_write(0, place.devfn(), offset, width, value);
     }
 
     /// What devices wrote to the console since the last call.
@@ -137,6 +216,8 @@ pub(crate) struct Bench<'a, D: Device> {
     pub(crate) regions: Vec<(String, AddrRange)>,
     outputs: Vec<Output>,
     inputs: Vec<(String, IrqInputs)>,
+    /// Its places on buses.
+    pub(crate) seats: Vec<Seat>,
     _plug: Plug<D>,
 }
 

@@ -42,6 +42,7 @@ impl Machine {
         build.map_all()?;
         let cpu = spec.cpu.as_ref().map(Cpu::new);
         wiring::connect(&spec, &build.devices, cpu.as_ref())?;
+        build.devices.iter().for_each(|plugged| plugged.activate());
         let Build { system, regions, devices, .. } = build;
         Ok(Self::new(spec, cpu, devices, (spaces, regions), host, system))
     }

@@ -92,6 +92,7 @@ impl Machine {
         parts.places(&said, &plugged).and_then(|places| parts.map(&places, &said.origin))?;
         // an interrupt controller does not forget a request: lines of a device that is refused lead nowhere
         lines.connect();
+        plugged.activate();
         spec.devices.push(said);
         self.replace_devices(devices, spec);
         Ok(plugged)
@@ -121,6 +122,7 @@ impl Machine {
         let plug = plugged.take_plug().ok_or_else(unknown)?;
         spec.devices.retain(|said| said.name != name);
         self.replace_devices(devices, spec);
+        plugged.leave_buses();
         let detached = self.system().detach(plug);
         plugged.unwire();
         self.lifecycle().tell(&MachineEvent::DeviceDeleted { device: name.to_owned() });

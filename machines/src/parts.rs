@@ -3,6 +3,7 @@
 use crate::file::{DeviceSpec, FileError, MachineSpec, Origin, Placement, Problem, RegionRef as Name, Shows};
 use crate::plugged::Plugged;
 use crate::sync::Arc;
+use devices::pci::{Buses, SlotRequest};
 use devices::{Device, DeviceError, Host, Realize, Surroundings};
 use memory_core::{Mapping, MemoryError, Region, RegionRef};
 use memory_dispatch::{AddressSpace, MemorySystem};
@@ -72,7 +73,9 @@ impl Parts<'_> {
                 Some(found)
             })
         };
-        let around = Surroundings { host, dma, requester: said.requester, region: &region };
+        let known: Vec<_> = self.devices.iter().flat_map(|plugged| plugged.buses()).cloned().collect();
+        let buses = Buses { known: &known, slot: Some(&said.slot) };
+        let around = Surroundings { host, dma, requester: said.requester, region: &region, buses };
         let mut realize = Realize::new(memory, owner.clone(), around);
         // the guard first: should the device fail half-way, it goes as an unplugged one does
         let plug = memory.plug(&owner, device.clone());
@@ -81,7 +84,17 @@ impl Parts<'_> {
             error => said.origin.error("", error.to_string()),
         })?;
         let entry = self.system.entry(owner.id());
-        Ok(Arc::new(Plugged::new(&said.name, plug, entry, (realize.finish(), uses.take()))))
+        let realized = realize.finish();
+        if realized.seats.is_empty() && said.slot != SlotRequest::default() {
+            let key = if said.slot.bus.is_some() { "bus" } else { "addr" };
+            return Err(said.origin.error(key, format!("a `{}` is plugged into no bus", said.type_name)));
+        }
+        for seat in &realized.seats {
+            let has_bus =
+                |plugged: &&Arc<Plugged>| plugged.buses().iter().any(|bus| Arc::ptr_eq(bus, seat.bus()));
+            uses.borrow_mut().extend(self.devices.iter().find(has_bus).map(|plugged| plugged.name.clone()));
+        }
+        Ok(Arc::new(Plugged::new(&said.name, plug, entry, (realized, uses.take()))))
     }
 
     /// Where the regions of a device are to be mapped.

@@ -1,7 +1,8 @@
 //! A device in its machine.
 
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use devices::{Device, Export, IrqInputs, Output, ResetType};
+use devices::pci::{PciBus, Seat};
+use devices::{Device, Export, IrqInputs, Output, Realized, ResetType};
 use memory_core::{Plug, RegionRef};
 use memory_dispatch::{Entry, EntryKind};
 use std::fmt;
@@ -17,22 +18,45 @@ pub struct Plugged {
     exports: Vec<Export>,
     outputs: Vec<Output>,
     inputs: Vec<(String, IrqInputs)>,
-    /// Devices whose regions it uses.
+    buses: Vec<Arc<PciBus>>,
+    /// Its places on buses. Held to take them, never while the device runs.
+    seats: Mutex<Vec<Seat>>,
+    /// Devices whose regions or buses it uses.
     uses: Vec<String>,
 }
 
-/// What a device has exported and wired.
-type Parts = (Vec<Export>, Vec<Output>, Vec<(String, IrqInputs)>);
-
 impl Plugged {
-    /// A device that `plug` keeps plugged in, with what it has exported and wired, and the devices whose regions it uses.
+    /// A device that `plug` keeps plugged in, with what it has made of itself, and the devices whose regions or buses it
+    /// uses.
     pub(crate) fn new(
         name: &str,
         plug: Plug<dyn Device>,
         entry: Entry,
-        ((exports, outputs, inputs), uses): (Parts, Vec<String>),
+        (realized, uses): (Realized, Vec<String>),
     ) -> Self {
-        Self { name: name.to_owned(), plug: Mutex::new(Some(plug)), entry, exports, outputs, inputs, uses }
+        let Realized { exports, outputs, inputs, buses, seats } = realized;
+        let (plug, seats) = (Mutex::new(Some(plug)), Mutex::new(seats));
+        Self { name: name.to_owned(), plug, entry, exports, outputs, inputs, buses, seats, uses }
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Vec<Seat>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows its PCI functions to the guest.
+    pub(crate) fn activate(&self) {
+        self.seats().iter().for_each(Seat::activate);
+    }
+
+    /// Takes its PCI functions off their buses.
+    pub(crate) fn leave_buses(&self) {
+        let seats = std::mem::take(&mut *self.seats());
+        drop(seats);
+    }
+
+    /// The buses that it exports.
+    pub fn buses(&self) -> &[Arc<PciBus>] {
+        &self.buses
     }
 
     fn plug(&self) -> MutexGuard<'_, Option<Plug<dyn Device>>> {
@@ -49,7 +73,7 @@ impl Plugged {
         self.plug().take()
     }
 
-    /// Whether it uses a region of the device of that name.
+    /// Whether it uses a region or a bus of the device of that name.
     pub(crate) fn uses(&self, device: &str) -> bool {
         self.uses.iter().any(|used| used == device)
     }

@@ -29,6 +29,8 @@ pub enum EntryKind {
     Reset,
     /// A translation for a snapshot of guest memory.
     Translation,
+    /// An access to a PCI function's configuration space, which comes by way of its host bridge.
+    Configuration,
 }
 
 impl fmt::Display for EntryKind {
@@ -41,6 +43,7 @@ impl fmt::Display for EntryKind {
             Self::BackEnd => "a back end",
             Self::Reset => "a reset",
             Self::Translation => "a translation",
+            Self::Configuration => "a configuration access",
         })
     }
 }

@@ -1,10 +1,11 @@
 //! A board that any device can be plugged into.
 
+use devices::pci::{BarKind, Buses, PciAddress, PciBus, Seat, SlotRequest};
 use devices::{
     Clock, Console, Device, DeviceError, DeviceInfo, Export, Host, IrqInput, IrqInputs, IrqLine, Output,
 };
-use devices::{Realize, Surroundings};
-use memory_core::{Plug, RamBlock, Region, Size};
+use devices::{Realize, Realized, Surroundings};
+use memory_core::{AccessRules, BusFault, Memory, Methods, Plug, RamBlock, Region, Size, TxAttrs, Width};
 use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,10 @@ pub struct Board {
     pub root: Region,
     pub space: Arc<AddressSpace>,
     pub host: Host,
+    /// The bus that devices are plugged into which are PCI functions, its device number being that of the slot.
+    pub pci: Arc<PciBus>,
+    /// Its memory, ports, configuration space, and where they show.
+    _pci: [Region; 5],
     /// What every region that a device asks for by name is.
     bus: Region,
     /// But for what is called that.
@@ -60,8 +65,12 @@ pub struct Board {
 pub struct Slot {
     pub device: Weak<dyn Device>,
     pub plug: Option<Plug<dyn Device>>,
+    /// Its place on the PCI bus, if it is a function.
+    pub seats: Vec<Seat>,
     /// The exported regions with their addresses and sizes.
     pub regions: Vec<(Export, u64, u64)>,
+    /// Addresses and sizes of configuration space, and of what [`Slot::place_bars`] makes show.
+    function: Vec<(u64, u64)>,
     /// Lines that lead to its inputs.
     pub inputs: Vec<IrqLine>,
     /// How often an output changed its level.
@@ -85,13 +94,14 @@ impl Board {
         let bus = memory.container("bus", 1u64 << 32).build().unwrap();
         let vram = memory.ram("vram", RamBlock::anonymous(0x20_0000u64).unwrap()).build().unwrap();
         let space = system.address_space("memory", &root, SpaceConfig::default()).unwrap();
+        let (pci, regions) = pci(memory, &root);
         let folder = TempDir::new().unwrap();
         let host = Host {
             harts: 4,
             base: folder.path().to_owned(),
             ..Host::new(Clock::stepped(), Console::new(std::io::sink()))
         };
-        Self { system, root, space, host, bus, vram, _ram: ram, _folder: folder }
+        Self { system, root, space, host, pci, _pci: regions, bus, vram, _ram: ram, _folder: folder }
     }
 
     /// Plugs `device` into slot number `slot`.
@@ -108,10 +118,14 @@ impl Board {
             let found = if name == "vram" { &self.vram } else { &self.bus };
             Some(found.by_ref().clone())
         };
-        let around = Surroundings { host: &self.host, dma: &self.space, requester: 0, region: &find };
+        let known = [self.pci.clone()];
+        let addr = u8::try_from(slot + 1).ok().and_then(|slot| PciAddress::new(slot, 0));
+        let request = SlotRequest { addr, ..SlotRequest::default() };
+        let buses = Buses { known: &known, slot: Some(&request) };
+        let around = Surroundings { host: &self.host, dma: &self.space, requester: 0, region: &find, buses };
         let mut ctx = Realize::new(memory, owner.clone(), around);
         device.clone().realize(&mut ctx)?;
-        let (exports, outputs, inputs) = ctx.finish();
+        let Realized { exports, outputs, inputs, seats, .. } = ctx.finish();
         let edges = Arc::<AtomicU64>::default();
         outputs.iter().for_each(|output| watch(output, &edges));
         let base = ROOM * 16 * (slot + 1);
@@ -123,8 +137,58 @@ impl Board {
         };
         let regions = exports.into_iter().enumerate().map(map).collect();
         let inputs = inputs.iter().flat_map(|(_, group)| drive(group)).collect();
-        Ok(Slot { device: weak, plug: Some(memory.plug(&owner, device)), regions, inputs, edges })
+        let plug = Some(memory.plug(&owner, device));
+        seats.iter().for_each(Seat::activate);
+        let mut function = Vec::new();
+        for seat in seats.iter().filter(|seat| Arc::ptr_eq(seat.bus(), &self.pci)) {
+            let devfn = seat.address().devfn();
+            function.push((ECAM + (u64::from(devfn) << 12), 0x1000));
+            for (_, device) in self.pci.functions().into_iter().filter(|(at, _)| *at == devfn) {
+                for (index, kind, size, _) in device.function().bars() {
+                    let from = if kind == BarKind::Io { PCI_IO } else { PCI };
+                    function.push((from + bar_address(devfn, index, kind), size));
+                }
+            }
+        }
+        Ok(Slot { device: weak, plug, seats, regions, function, inputs, edges })
     }
+}
+
+/// Where the PCI bus's memory shows.
+const PCI: u64 = 1 << 60;
+/// Where its ports do.
+const PCI_IO: u64 = 2 << 60;
+/// Where its configuration space does.
+const ECAM: u64 = 3 << 60;
+
+/// Where [`Slot::place_bars`] puts a base address register.
+fn bar_address(devfn: u8, index: u8, kind: BarKind) -> u64 {
+    let (devfn, index) = (u64::from(devfn), u64::from(index));
+    if kind == BarKind::Io { devfn << 8 | index << 8 } else { devfn << 24 | index << 24 }
+}
+
+/// A bus of its own, and where it shows.
+fn pci(memory: &Memory, root: &Region) -> (Arc<PciBus>, [Region; 5]) {
+    let mem = memory.container("pci", Size::FULL).build().unwrap();
+    let io = memory.container("io", 0x1_0000u64).build().unwrap();
+    let bus = PciBus::root("pci.0", &mem, &io);
+    let shown = memory.alias("pci-window", &mem, 0, 1u64 << 40).build().unwrap();
+    let ports = memory.alias("io-window", &io, 0, 0x1_0000u64).build().unwrap();
+    let callbacks = Methods::new(&bus, config_read, config_write);
+    let config = memory.mmio("config", 0x10_0000u64, AccessRules::new(), callbacks).build().unwrap();
+    root.map(PCI, &shown).unwrap();
+    root.map(PCI_IO, &ports).unwrap();
+    root.map(ECAM, &config).unwrap();
+    (bus, [mem, io, shown, ports, config])
+}
+
+fn config_read(bus: &PciBus, at: u64, width: Width, _: TxAttrs) -> Result<u64, BusFault> {
+    Ok(bus.config_read(0, (at >> 12) as u8, (at & 0xfff) as usize, width))
+}
+
+fn config_write(bus: &PciBus, at: u64, width: Width, value: u64, _: TxAttrs) -> Result<(), BusFault> {
+    bus.config_write(0, (at >> 12) as u8, (at & 0xfff) as usize, width, value);
+    Ok(())
 }
 
 fn watch(output: &Output, edges: &Arc<AtomicU64>) {
@@ -148,6 +212,27 @@ fn drive(group: &IrqInputs) -> Vec<IrqLine> {
 impl Slot {
     pub fn device(&self) -> Arc<dyn Device> {
         self.device.upgrade().expect("plugged in")
+    }
+
+    /// Where a guest reaches the device: addresses and sizes.
+    pub fn places(&self) -> Vec<(u64, u64)> {
+        let exported = self.regions.iter().map(|(_, address, size)| (*address, *size));
+        exported.chain(self.function.iter().copied()).collect()
+    }
+
+    /// Has its base address registers show where [`Slot::places`] says, if it is a PCI function, and lets it master the bus.
+    pub fn place_bars(&self) {
+        for seat in &self.seats {
+            let devfn = seat.address().devfn();
+            let functions = seat.bus().functions();
+            let function = functions.iter().filter(|(at, _)| *at == devfn);
+            for (index, kind, ..) in function.flat_map(|(_, device)| device.function().bars()) {
+                let offset = if kind == BarKind::Rom { 0x30 } else { 0x10 + 4 * usize::from(index) };
+                let address = bar_address(devfn, index, kind) | u64::from(kind == BarKind::Rom);
+                seat.bus().config_write(0, devfn, offset, Width::W4, address);
+            }
+            seat.bus().config_write(0, devfn, 4, Width::W2, 7);
+        }
     }
 
     /// Where the region of that name lies.

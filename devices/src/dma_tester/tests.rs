@@ -32,10 +32,11 @@ fn restored(device: &str) -> Board {
     let device: Arc<dyn Device> = device.into();
     let host = Host::new(Clock::stepped(), Console::new(std::io::sink()));
     let owner = memory.owner("/machine/dma", Arc::downgrade(&device) as _);
-    let around = Surroundings { host: &host, dma: &space, requester: 0, region: &|_| None };
+    let around =
+        Surroundings { host: &host, dma: &space, requester: 0, region: &|_| None, buses: Default::default() };
     let mut ctx = Realize::new(memory, owner.clone(), around);
     device.clone().realize(&mut ctx).unwrap();
-    let (exports, ..) = ctx.finish();
+    let exports = ctx.finish().exports;
     root.map(REGS, &exports[0].region).unwrap();
     let _plug = memory.plug(&owner, device);
     Board { space, _plug, _regions: vec![root, low, high] }

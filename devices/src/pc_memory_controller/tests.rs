@@ -32,10 +32,11 @@ fn realize(
     let weak = Arc::downgrade(device);
     let owner = memory.owner("/machine/controller", weak);
     let find = |name: &str| (name == "pci").then(|| pci.clone());
-    let around = Surroundings { host: &host(), dma: space, requester: 0, region: &find };
+    let around =
+        Surroundings { host: &host(), dma: space, requester: 0, region: &find, buses: Default::default() };
     let mut ctx = Realize::new(memory, owner.clone(), around);
     device.clone().realize(&mut ctx)?;
-    Ok((memory.plug(&owner, device.clone()), ctx.finish().0))
+    Ok((memory.plug(&owner, device.clone()), ctx.finish().exports))
 }
 
 fn pc(properties: &str) -> Pc {

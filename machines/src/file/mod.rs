@@ -56,7 +56,7 @@
 //! | `[machine]` | `name`; `description`, `memory` (the size that `"memory"` stands for in a region's `size`) |
 //! | `[[region]]` | `name`, `kind` (`container`, `ram`, `rom`, `alias`, `reservation`), `size`; for an alias `target`, `offset`; for RAM and ROM `file`; the placement; `enabled`, `read-only`, `nonvolatile`, `unmergeable` |
 //! | `[[space]]` | `name`, `root`; `unassigned` (`decode-error`, `all-ones`), `endian` (`little`, `big`). The first is the CPU's |
-//! | `[[device]]` | `type`, `name`; `map` (tables of an optional `region` and a placement) or `at` (all of the device's one region, in the first space's root); `dma` (the space that its DMA goes to, if not the first) and `requester` (the id that it carries); `wire`; every other key is a property of the device |
+//! | `[[device]]` | `type`, `name`; `map` (tables of an optional `region` and a placement) or `at` (all of the device's one region, in the first space's root); `dma` (the space that its DMA goes to, if not the first) and `requester` (the id that it carries); `bus` (by name, the first one without this), `addr` (`"4.0"`, hexadecimal; the first free slot without this), `multifunction`, `romfile` for PCI devices; `wire`; every other key is a property of the device |
 //! | `[cpu]` | `type` (`rv64`); `harts`, `space`, `reset-pc`, `timebase` (Hz), `boot` (`firmware-at`, `kernel-at`, `dtb-at`) |
 //!
 //! A placement is `into`, `at`, `priority`, `overlap`, `shows` (`both`, `reads`, `writes`). Where a region is

@@ -4,9 +4,12 @@ use super::names::{Names, Scope};
 use super::section::{Section, items, name_of, text, wrong_type};
 use super::{
     BootSpec, CpuSpec, CpuType, DeviceSpec, Endian, Extent, FileError, Kind, MachineSpec, MapSpec, Origin,
-    Placement, RegionKind, RegionRef, RegionSpec, Shows, SpaceSpec, Unassigned, Value, WireSpec, check,
+    Placement, Problem, RegionKind, RegionRef, RegionSpec, Shows, SpaceSpec, Unassigned, Value, WireSpec,
+    check,
 };
 use crate::sync::Arc;
+use devices::pci::{BadPciAddress, SlotRequest};
+use std::path::PathBuf;
 
 const PLACEMENT_KEYS: [&str; 5] = ["into", "at", "priority", "overlap", "shows"];
 const REGION_KEYS: [&str; 15] = [
@@ -176,8 +179,10 @@ impl Reader<'_> {
             return Err(section.origin.problem("dma", self.scope.spaces.unknown("address space", space)));
         }
         let requester = section.integer("requester", 0, u16::MAX)?.unwrap_or(0);
+        let slot = slot(&mut section)?;
         let origin = section.origin.clone();
-        Ok(DeviceSpec { type_name, name, maps, dma, requester, wires, properties: section.rest(), origin })
+        let properties = section.rest();
+        Ok(DeviceSpec { type_name, name, maps, dma, requester, slot, wires, properties, origin })
     }
 
     /// `map`, as an array or a single table, or its short form `at`.
@@ -314,6 +319,17 @@ impl Reader<'_> {
             shows: section.word("shows", &SHOWS)?.unwrap_or_default(),
         }))
     }
+}
+
+/// `bus`, `addr`, `multifunction`, `romfile`: where a device is plugged in.
+fn slot(section: &mut Section) -> Result<SlotRequest, FileError> {
+    let bus = section.text("bus")?;
+    let addr = section.convert("addr", |value| {
+        text(value)?.parse().map_err(|error: BadPciAddress| Problem::Other(error.to_string()))
+    })?;
+    let multifunction = section.flag("multifunction", false)?;
+    let romfile = section.text("romfile")?.map(PathBuf::from);
+    Ok(SlotRequest { bus, addr, multifunction, romfile })
 }
 
 /// `size`: a size, or `"memory"`.

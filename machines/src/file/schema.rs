@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use devices::pci::SlotRequest;
 use memory_core::Size;
 
 use super::{Origin, Table};
@@ -186,6 +187,8 @@ pub struct DeviceSpec {
     pub dma: Option<String>,
     /// The requester id that its DMA carries.
     pub requester: u16,
+    /// Where it is plugged in, if that is a bus.
+    pub slot: SlotRequest,
     /// Where its outputs lead.
     pub wires: Vec<WireSpec>,
     /// The device's own properties and state; [`deserialize_properties`](Self::deserialize_properties) reads

@@ -173,6 +173,10 @@ fn device(spec: &DeviceSpec, first_root: Option<&RegionRef>) -> Value {
     if spec.requester != 0 {
         writer.put("requester", i128::from(spec.requester));
     }
+    writer.put_some("bus", spec.slot.bus.as_deref());
+    writer.put_some("addr", spec.slot.addr.map(|addr| addr.to_string()));
+    writer.put_unless(false, "multifunction", spec.slot.multifunction);
+    writer.put_some("romfile", spec.slot.romfile.as_ref().and_then(|file| file.to_str()));
     if !spec.wires.is_empty() {
         let mut wires = Table::default();
         for wire in &spec.wires {

@@ -95,6 +95,7 @@ pub(super) fn body(data: &[u8]) {
     let Ok(device) = load(value) else { return };
     let mut board = Board::new();
     let Ok(mut slot) = board.try_plug(0, device) else { return };
+    slot.place_bars();
     let mut restores = 0;
     for _ in 0..STEPS {
         if bytes.is_empty() {
@@ -212,7 +213,8 @@ fn reset(slot: &Slot, kind: ResetType) {
 }
 
 fn address(slot: &Slot, at: At) -> u64 {
-    let Some((_, start, size)) = slot.regions.get(usize::from(at.region) % slot.regions.len().max(1)) else {
+    let places = slot.places();
+    let Some((start, size)) = places.get(usize::from(at.region) % places.len().max(1)) else {
         return RAM;
     };
     let offset = match at.offset {

@@ -66,13 +66,11 @@ impl Dice {
 
 /// Any accesses to any place of `slots`, `count` of them, while the clock goes on and lines and console do as they like.
 pub fn misbehave(board: &Board, slots: &[&Slot], dice: &mut Dice, count: u64) {
-    let places: Vec<(u64, u64)> = slots
-        .iter()
-        .flat_map(|slot| slot.regions.iter().map(|(_, address, size)| (*address, *size)))
-        .collect();
+    let places: Vec<(u64, u64)> = slots.iter().flat_map(|slot| slot.places()).collect();
     if places.is_empty() {
         return;
     }
+    slots.iter().for_each(|slot| slot.place_bars());
     let inputs: Vec<_> = slots.iter().flat_map(|slot| &slot.inputs).collect();
     let mut vcpu = board.space.handle(|| ());
     let attrs = [TxAttrs::default(), TxAttrs::UNSPECIFIED, TxAttrs::DEBUG, TxAttrs::MEMORY_ONLY];
