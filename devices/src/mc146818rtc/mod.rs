@@ -128,8 +128,9 @@ impl Device for Mc146818Rtc {
         ports.map(INDEX, &index)?;
         ctx.export("regs", &ports);
         let clock = match self.clock {
-            Source::Host if ctx.host().clock.is_stepped() => Clock::real(),
-            _ => ctx.host().clock.clone(),
+            // goes on while the machine is stopped, or stepped by hand
+            Source::Host => Clock::real(),
+            Source::Vm => ctx.host().clock.clone(),
         };
         let timer = clock.timer(ctx.entry(), &self, Self::fire);
         let (irq, nmi_mask) = (ctx.output("irq"), ctx.output("nmi-mask"));
