@@ -17,6 +17,7 @@ mod dirty;
 mod ends;
 mod intercepts;
 mod interrupts;
+mod maps;
 mod memory;
 mod modes;
 mod ports;
