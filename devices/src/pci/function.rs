@@ -77,10 +77,10 @@ impl PciFunction {
                 (bus, devfn)
             }
             None => {
-                let seat = ctx.sit(device)?;
+                let several = setup.config.byte(HEADER_TYPE) & MULTI_FUNCTION != 0;
+                let seat = ctx.sit(device, several)?;
                 if seat.multifunction {
-                    let header = setup.config.byte(HEADER_TYPE);
-                    setup.config.set_byte(HEADER_TYPE, header | MULTI_FUNCTION);
+                    setup = setup.multifunction();
                 }
                 setup = super::rom::add(ctx, &seat, setup)?;
                 (seat.bus, seat.devfn)

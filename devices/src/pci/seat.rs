@@ -71,7 +71,11 @@ pub(super) struct Sitting {
 
 impl Realize<'_> {
     /// Takes the place on a bus that the machine file says, or else a free one of the first bus.
-    pub(super) fn sit<D: PciDevice>(&mut self, device: &Arc<D>) -> Result<Sitting, DeviceError> {
+    pub(super) fn sit<D: PciDevice>(
+        &mut self,
+        device: &Arc<D>,
+        multifunction: bool,
+    ) -> Result<Sitting, DeviceError> {
         let buses = self.buses();
         let slot = buses.slot.cloned().unwrap_or_default();
         let names = || buses.known.iter().map(|bus| bus.name()).collect::<Vec<_>>().join(", ");
@@ -86,8 +90,9 @@ impl Realize<'_> {
                 None => "the device needs a PCI bus, and there is none before it".to_owned(),
             },
         })?;
-        let devfn = self.claim(&bus, slot.addr.map(PciAddress::devfn), slot.multifunction, device)?;
-        Ok(Sitting { bus, devfn, multifunction: slot.multifunction, romfile: slot.romfile })
+        let multifunction = multifunction || slot.multifunction;
+        let devfn = self.claim(&bus, slot.addr.map(PciAddress::devfn), multifunction, device)?;
+        Ok(Sitting { bus, devfn, multifunction, romfile: slot.romfile })
     }
 
     /// Takes a place on a bus of the device's own.

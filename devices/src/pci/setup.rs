@@ -138,6 +138,13 @@ impl FunctionSetup {
         self
     }
 
+    /// Says that the device has several functions, whatever the machine file does.
+    pub fn multifunction(mut self) -> Self {
+        let header = self.config.byte(HEADER_TYPE);
+        self.config.set_byte(HEADER_TYPE, header | MULTI_FUNCTION);
+        self
+    }
+
     /// Has the function drive an interrupt pin: 1 to 4, A to D.
     pub fn interrupt_pin(mut self, pin: u8) -> Self {
         self.config.set_byte(INTERRUPT_PIN, pin);

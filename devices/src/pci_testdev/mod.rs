@@ -47,6 +47,9 @@ pub struct PciTestdev {
     /// Whether there is memory behind it.
     #[serde(default)]
     membar_backed: bool,
+    /// The interrupt pin that the function says it has, 1 to 4; none without it, as in QEMU.
+    #[serde(default)]
+    pin: u8,
 
     #[serde(skip)]
     wiring: OnceLock<Wiring>,
@@ -170,7 +173,8 @@ impl Device for PciTestdev {
         let pio = self.registers::<1>(ctx, ("pci-testdev-portio", PIO_SIZE), pio_events)?;
         let mut setup = FunctionSetup::new(IDENTITY)
             .bar(0, BarKind::Memory32 { prefetchable: false }, &mmio)?
-            .bar(1, BarKind::Io, &pio)?;
+            .bar(1, BarKind::Io, &pio)?
+            .interrupt_pin(self.pin);
         let mut regions = vec![mmio, pio];
         if self.membar > 0 {
             let name = "pci-testdev-membar";
@@ -223,6 +227,12 @@ inventory::submit! {
                 kind: "bool",
                 default: Some("false"),
                 about: "there is RAM behind base address register 2",
+            },
+            Property {
+                name: "pin",
+                kind: "0 to 4",
+                default: Some("0"),
+                about: "the interrupt pin that the function says it has, A to D; 0 for none",
             },
         ],
         example: "{}",

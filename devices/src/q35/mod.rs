@@ -1,0 +1,216 @@
+//! The host bridge of Intel's Q35 chipset (82G33/82Q35 MCH, datasheet 316966): function 0 of device 0 of the bus that it makes, the two ports by which
+//! a guest configures PCI, and the window of memory by which it configures PCI Express.
+
+use crate::pci::{ConfigPorts, ConfigSpace, Ecam, FunctionSetup, HostBridge, Identity};
+use crate::pci::{PciBus, PciDevice, PciFunction};
+use crate::sync::{Arc, AtomicU32, Mutex, OnceLock, Ordering, PoisonError};
+use crate::{Device, DeviceError, DeviceInfo, Inspector, Property, Realize, ResetType};
+use memory_core::{MemoryError, RegionRef, Width};
+use serde::{Deserialize, Serialize};
+
+/// Where the window for PCI Express configuration lies, how large it is, and whether it is there.
+const PCIEXBAR: usize = 0x60;
+/// PCIEXBAR after power on: at 0xb0000000, of 256 MiB, and not there.
+const PCIEXBAR_POWER_ON: u64 = 0xb000_0000;
+/// SMRAM control and its extension.
+const SMRAM: usize = 0x9d;
+
+/// The host bridge. Exports the bus `pcie.0`, `config-address` (map it at port 0xcf8) and `config-data` (at port 0xcfc).
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Q35 {
+    /// The region that the window for configuration is mapped into.
+    #[serde(default = "default_system")]
+    system: String,
+    /// The region in which the memory of functions shows.
+    #[serde(default = "default_memory")]
+    memory: String,
+    /// The region in which their ports show.
+    #[serde(default = "default_io")]
+    io: String,
+    /// The name of the bus.
+    #[serde(default = "default_bus_name")]
+    bus_name: String,
+
+    #[serde(skip)]
+    wiring: OnceLock<Wiring>,
+    /// Held while the map follows the registers. Lock order: before the function's and the writers' lock.
+    #[serde(skip)]
+    mapping: Mutex<()>,
+
+    #[serde(default)]
+    pci: PciFunction,
+    #[serde(default)]
+    state: State,
+}
+
+#[derive(Debug)]
+struct Wiring {
+    system: RegionRef,
+    bus: Arc<PciBus>,
+    ecam: Ecam,
+    _ports: ConfigPorts,
+}
+
+#[derive(Serialize, Deserialize, Debug, Default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct State {
+    config_address: AtomicU32,
+}
+
+fn default_system() -> String {
+    "system".to_owned()
+}
+
+fn default_memory() -> String {
+    "pci".to_owned()
+}
+
+fn default_io() -> String {
+    "io".to_owned()
+}
+
+fn default_bus_name() -> String {
+    "pcie.0".to_owned()
+}
+
+const IDENTITY: Identity =
+    Identity { vendor: 0x8086, device: 0x29c0, revision: 0, class: 0x0600, interface: 0, subsystem: (0, 0) };
+
+/// Registers of the bridge's own as they are after power on.
+fn power_on(config: &mut ConfigSpace) {
+    config.set_quad(PCIEXBAR, PCIEXBAR_POWER_ON);
+    config.set(SMRAM, &[0x02, 0x38]);
+}
+
+/// Address and size of the window that a value of PCIEXBAR says, if it is there.
+fn window(pciexbar: u64) -> Option<(u64, u64)> {
+    let size = match pciexbar & 7 {
+        1 => 256 << 20,
+        3 => 128 << 20,
+        5 => 64 << 20,
+        // not enabled, or a reserved size
+        _ => return None,
+    };
+    // bits 35 down to that of the size
+    Some((pciexbar & 0xf_ffff_ffff & !(size - 1), size))
+}
+
+impl Q35 {
+    /// Makes the map what the registers say.
+    fn map(&self) {
+        let _mapping = self.mapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(wiring) = self.wiring.get() else { return };
+        let wanted = window(self.pci.look(|config| config.quad(PCIEXBAR)));
+        let region = wiring.ecam.region();
+        let result = region.memory().transaction(|_| {
+            let Some((address, size)) = wanted else { return region.unmap() };
+            if region.address()? == Some(address) && region.size()?.bytes() == size.into() {
+                return Ok(());
+            }
+            region.unmap()?;
+            region.set_size(size)?;
+            wiring.system.map_overlap(address, region, 0)
+        });
+        if let Err(error) = result {
+            let error: MemoryError = error;
+            tracing::warn!(%error, "the window for PCI Express configuration stays where it was");
+        }
+    }
+}
+
+impl HostBridge for Q35 {
+    fn root_bus(&self) -> Option<&Arc<PciBus>> {
+        self.wiring.get().map(|wiring| &wiring.bus)
+    }
+
+    fn config_address(&self) -> &AtomicU32 {
+        &self.state.config_address
+    }
+}
+
+impl PciDevice for Q35 {
+    fn function(&self) -> &PciFunction {
+        &self.pci
+    }
+
+    fn config_written(&self, offset: usize, width: Width) {
+        if offset < PCIEXBAR + 8 && PCIEXBAR < offset + width.len() {
+            self.map();
+        }
+    }
+
+    fn bus_reset(&self, kind: ResetType) {
+        self.reset(kind);
+    }
+}
+
+#[typetag::serde(name = "q35")]
+impl Device for Q35 {
+    fn realize(self: Arc<Self>, ctx: &mut Realize<'_>) -> Result<(), DeviceError> {
+        let system = ctx.region("system", &self.system)?;
+        let memory = ctx.region("memory", &self.memory)?;
+        let io = ctx.region("io", &self.io)?;
+        let bus = PciBus::root(&*self.bus_name, &memory, &io);
+        ctx.export_bus(&bus);
+        let ports = ConfigPorts::new(ctx, &self)?;
+        let ecam = Ecam::new(ctx, &self)?;
+        let mut setup = FunctionSetup::new(IDENTITY).at(&bus, 0);
+        power_on(setup.config());
+        let _ = self.wiring.set(Wiring { system, bus, ecam, _ports: ports });
+        self.pci.realize(ctx, &self, setup)?;
+        self.map();
+        Ok(())
+    }
+
+    fn reset(&self, _kind: ResetType) {
+        self.state.config_address.store(0, Ordering::Relaxed);
+        self.pci.reset(power_on);
+        self.map();
+    }
+
+    fn inspect(&self, out: &mut Inspector) {
+        out.register("config address", self.state.config_address.load(Ordering::Relaxed).into());
+        match window(self.pci.look(|config| config.quad(PCIEXBAR))) {
+            Some((address, size)) => out.field("ECAM", format_args!("{address:#x}, {size:#x} bytes")),
+            None => out.field("ECAM", "off"),
+        };
+    }
+}
+
+inventory::submit! {
+    DeviceInfo {
+        tag: "q35",
+        about: "PCI Express host bridge of the Q35 chipset",
+        properties: &[
+            Property {
+                name: "system",
+                kind: "region",
+                default: Some("system"),
+                about: "where the window for PCI Express configuration is mapped",
+            },
+            Property {
+                name: "memory",
+                kind: "region",
+                default: Some("pci"),
+                about: "where the memory of PCI functions shows",
+            },
+            Property {
+                name: "io",
+                kind: "region",
+                default: Some("io"),
+                about: "where the ports of PCI functions show",
+            },
+            Property {
+                name: "bus-name",
+                kind: "text",
+                default: Some("pcie.0"),
+                about: "the name of the PCI bus that devices are plugged into",
+            },
+        ],
+        example: "{}",
+    }
+}
+
+#[cfg(test)]
+mod tests;
