@@ -40,3 +40,56 @@ pub fn device_types() -> Vec<&'static DeviceInfo> {
     types.sort_by_key(|info| info.tag);
     types
 }
+
+/// A port, or a range of ports, that a device takes when it is plugged in without being told where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortPlace {
+    /// The region that the device exports.
+    pub region: &'static str,
+    /// Its first port.
+    pub at: u16,
+    /// The option that says another one, if there is one.
+    pub option: Option<&'static str>,
+}
+
+/// How a type of device is plugged in by people who know QEMU's `-device`: by its name there, with the options that it has
+/// there, and without a word about where it goes. A device that differs in this from its [`DeviceInfo`] submits one:
+///
+/// ```text
+/// inventory::submit! {
+///     PlugInfo { name: "ib700", tag: "ib700", ports: &[...], memory: &[], options: &[] }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct PlugInfo {
+    /// QEMU's name for the type.
+    pub name: &'static str,
+    /// The `type` of a machine file.
+    pub tag: &'static str,
+    /// What goes into the machine's port space.
+    pub ports: &'static [PortPlace],
+    /// What goes into the CPU's memory: regions that the device exports, and where.
+    pub memory: &'static [(&'static str, u64)],
+    /// Options with other names than the properties: the option's, and the property's.
+    pub options: &'static [(&'static str, &'static str)],
+}
+
+inventory::collect!(PlugInfo);
+
+/// How the type that QEMU calls `name` is plugged in: a type's own name will do, too.
+pub fn plug_info(name: &str) -> Option<PlugInfo> {
+    let said = inventory::iter::<PlugInfo>.into_iter().find(|info| info.name == name);
+    said.copied().or_else(|| {
+        let info = inventory::iter::<DeviceInfo>.into_iter().find(|info| info.tag == name)?;
+        Some(PlugInfo { name: info.tag, tag: info.tag, ports: &[], memory: &[], options: &[] })
+    })
+}
+
+/// Every name that [`plug_info`] knows, sorted.
+pub fn plug_names() -> Vec<&'static str> {
+    let mut names: Vec<_> = inventory::iter::<PlugInfo>.into_iter().map(|info| info.name).collect();
+    names.extend(inventory::iter::<DeviceInfo>.into_iter().map(|info| info.tag));
+    names.sort_unstable();
+    names.dedup();
+    names
+}

@@ -64,7 +64,7 @@ pub use device::{Device, DeviceError, ResetType};
 pub use dma::DmaPort;
 pub use fdt::{Cell, FdtNode, FdtPlace, FdtValue, Interrupt};
 pub use host::Host;
-pub use info::{DeviceInfo, Property, device_types};
+pub use info::{DeviceInfo, PlugInfo, PortPlace, Property, device_types, plug_info, plug_names};
 pub use inspect::Inspector;
 pub use irq::{IrqInput, IrqInputs, IrqLine};
 pub use mtime_offset::MtimeOffset;

@@ -33,6 +33,8 @@ pub mod maps;
 mod parts;
 pub mod paths;
 mod plugged;
+pub mod plugging;
+pub mod qmp;
 pub mod qtest;
 pub mod runner;
 pub mod rv64;

@@ -5,7 +5,8 @@ mod tests;
 
 use crate::countdown::Countdown;
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use crate::{Device, DeviceError, DeviceInfo, Inspector, Power, PowerRequest, Realize, ResetType, Timer};
+use crate::{Device, DeviceError, DeviceInfo, Inspector, PlugInfo, PortPlace, Power, PowerRequest};
+use crate::{Realize, ResetType, Timer};
 use memory_core::{AccessRules, BusFault, Region, TxAttrs, Width};
 use serde::{Deserialize, Serialize};
 
@@ -120,5 +121,15 @@ inventory::submit! {
         about: "watchdog of the IB700 boards: two ports, up to 30 seconds",
         properties: &[],
         example: "{}",
+    }
+}
+
+inventory::submit! {
+    PlugInfo {
+        name: "ib700",
+        tag: "ib700",
+        ports: &[PortPlace { region: "regs", at: 0x441, option: None }],
+        memory: &[],
+        options: &[],
     }
 }

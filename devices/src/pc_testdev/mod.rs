@@ -6,7 +6,7 @@ mod registers;
 mod tests;
 
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use crate::{Device, DeviceError, DeviceInfo, Inspector, IrqLine, Realize, ResetType};
+use crate::{Device, DeviceError, DeviceInfo, Inspector, IrqLine, PlugInfo, PortPlace, Realize, ResetType};
 use iomem::{Iomem, read_part, write_part};
 use memory_core::{AccessRules, BusFault, Endian, Region, TxAttrs, Width};
 use registers::{IOMEM, LINES, REGISTER};
@@ -146,5 +146,19 @@ inventory::submit! {
         about: "QEMU's test device for PCs: registers that show how accesses are split and combined, interrupt lines by hand",
         properties: &[],
         example: "{}",
+    }
+}
+
+const fn place(region: &'static str, at: u16) -> PortPlace {
+    PortPlace { region, at, option: None }
+}
+
+inventory::submit! {
+    PlugInfo {
+        name: "pc-testdev",
+        tag: "pc-testdev",
+        ports: &[place("ioport", 0xe0), place("flush", 0xe4), place("ioport-byte", 0xe8), place("irq", 0x2000)],
+        memory: &[("iomem", 0xff00_0000)],
+        options: &[],
     }
 }

@@ -1,0 +1,52 @@
+//! Commands about types of device, and about plugging.
+
+use super::{Arguments, Outcome, QmpError};
+use crate::hotplug::{PlugError, UnplugError};
+use crate::machine::Machine;
+use crate::plugging::DeviceOptions;
+use crate::sync::Arc;
+use devices::{device_types, plug_info, plug_names};
+use serde_json::{Value, json};
+
+pub(super) fn device_add(machine: &Arc<Machine>, mut arguments: Arguments) -> Result<Outcome, QmpError> {
+    let driver = arguments.text("driver")?;
+    let id = arguments.optional_text("id")?;
+    let device = DeviceOptions { driver, id, options: arguments.rest() };
+    let refused = |error: &dyn std::error::Error| QmpError::generic(error.to_string());
+    let spec = device.to_spec(&machine.spec(), "device_add").map_err(|error| refused(&error))?;
+    machine.plug_device(spec).map_err(|error: PlugError| refused(&error))?;
+    Ok(Outcome::done())
+}
+
+pub(super) fn device_del(machine: &Arc<Machine>, mut arguments: Arguments) -> Result<Outcome, QmpError> {
+    let id = arguments.text("id")?;
+    arguments.end()?;
+    let device = crate::paths::find_device(machine, &id).ok_or_else(|| QmpError::device_not_found(&id))?;
+    match machine.unplug(&device.name) {
+        Ok(_detached) => Ok(Outcome::done()),
+        Err(UnplugError::Unknown(_)) => Err(QmpError::device_not_found(&id)),
+        Err(error) => Err(QmpError::generic(error.to_string())),
+    }
+}
+
+pub(super) fn qom_list_types(_: &Arc<Machine>, mut arguments: Arguments) -> Result<Outcome, QmpError> {
+    let implements = arguments.optional_text("implements")?;
+    let _ = arguments.optional("abstract");
+    arguments.end()?;
+    let is_device = implements.is_none_or(|parent| matches!(parent.as_str(), "device" | "object"));
+    let names = plug_names().into_iter().filter(|_| is_device);
+    Ok(Outcome::Value(names.map(|name| json!({ "name": name, "parent": "device" })).collect()))
+}
+
+pub(super) fn device_list_properties(
+    _: &Arc<Machine>,
+    mut arguments: Arguments,
+) -> Result<Outcome, QmpError> {
+    let name = arguments.text("typename")?;
+    arguments.end()?;
+    let tag = plug_info(&name).map(|info| info.tag);
+    let info = device_types().into_iter().find(|info| Some(info.tag) == tag);
+    let info = info.ok_or_else(|| QmpError::device_not_found(&name))?;
+    let property = |property: &devices::Property| json!({ "name": property.name, "type": property.kind, "description": property.about });
+    Ok(Outcome::Value(info.properties.iter().map(property).collect::<Value>()))
+}

@@ -1,0 +1,66 @@
+//! The commands of QMP.
+
+mod devices;
+mod human;
+mod objects;
+mod status;
+
+use super::Then;
+use super::arguments::Arguments;
+use super::error::QmpError;
+use super::version;
+use crate::machine::Machine;
+use crate::sync::Arc;
+use serde_json::{Value, json};
+
+/// What comes of a command.
+pub(super) enum Outcome {
+    /// What it returns.
+    Value(Value),
+    /// What it returns, and what is asked of the machine afterwards.
+    Then(Value, Then),
+}
+
+impl Outcome {
+    /// What a command returns that has nothing to return.
+    pub(super) fn done() -> Self {
+        Self::Value(json!({}))
+    }
+}
+
+type Run = fn(&Arc<Machine>, Arguments) -> Result<Outcome, QmpError>;
+
+/// The commands, but `qmp_capabilities`.
+pub(super) const COMMANDS: &[(&str, Run)] = &[
+    ("cont", status::cont),
+    ("device-list-properties", devices::device_list_properties),
+    ("device_add", devices::device_add),
+    ("device_del", devices::device_del),
+    ("human-monitor-command", human::human_monitor_command),
+    ("qom-get", objects::qom_get),
+    ("qom-list", objects::qom_list),
+    ("qom-list-types", devices::qom_list_types),
+    ("qom-set", objects::qom_set),
+    ("query-commands", query_commands),
+    ("query-memory-size-summary", status::query_memory_size_summary),
+    ("query-name", status::query_name),
+    ("query-status", status::query_status),
+    ("query-version", query_version),
+    ("quit", status::quit),
+    ("set-action", status::set_action),
+    ("stop", status::stop),
+    ("system_powerdown", status::system_powerdown),
+    ("system_reset", status::system_reset),
+    ("watchdog-set-action", status::watchdog_set_action),
+];
+
+fn query_version(_: &Arc<Machine>, arguments: Arguments) -> Result<Outcome, QmpError> {
+    arguments.end()?;
+    Ok(Outcome::Value(version()))
+}
+
+fn query_commands(_: &Arc<Machine>, arguments: Arguments) -> Result<Outcome, QmpError> {
+    arguments.end()?;
+    let names = COMMANDS.iter().map(|(name, _)| *name).chain(["qmp_capabilities"]);
+    Ok(Outcome::Value(names.map(|name| json!({ "name": name })).collect()))
+}
