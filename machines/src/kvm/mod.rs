@@ -28,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bare;
 mod gate;
 mod listener;
 mod mailbox;
@@ -41,6 +42,8 @@ mod x86_64;
 use x86_64 as arch;
 
 pub use arch::Start;
+pub use bare::BareVcpu;
+pub use kvm_ioctls::VcpuExit;
 pub use listener::InterceptError;
 pub use report::{SeenAccess, VcpuEnd, VcpuReport};
 pub use slots::{MemorySlot, SlotError};

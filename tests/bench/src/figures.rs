@@ -5,6 +5,7 @@ mod footprint;
 mod guest;
 mod host;
 mod hotplug;
+mod kvm;
 mod mmio;
 mod ram;
 mod stall;
@@ -50,4 +51,5 @@ pub const TOPICS: &[Topic] = &[
     stall::TOPIC,
     footprint::TOPIC,
     guest::TOPIC,
+    kvm::TOPIC,
 ];

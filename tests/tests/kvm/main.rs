@@ -12,6 +12,7 @@
     reason = "clippy exempts test functions, not the functions that they share"
 )]
 
+mod bare;
 mod board;
 mod dirty;
 mod ends;

@@ -58,6 +58,11 @@ impl Vcpu {
         &self.fd
     }
 
+    /// The descriptor, to run the guest without a look at why it comes back.
+    pub(in crate::kvm) fn fd_mut(&mut self) -> &mut VcpuFd {
+        &mut self.fd
+    }
+
     pub(in crate::kvm) fn vm(&self) -> &Arc<Vm> {
         &self.vm
     }
