@@ -32,6 +32,7 @@ pub mod chardev;
 pub mod dimm;
 pub mod dma_tester;
 pub mod doorbell_test;
+pub mod dram;
 pub mod framebuffer;
 pub mod fw_cfg;
 pub mod goldfish_rtc;

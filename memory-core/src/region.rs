@@ -199,6 +199,16 @@ impl RegionRef {
         self.replace(|_, place| Ok(Placement { priority, ..place }))
     }
 
+    /// Changes who sees the mapping, as if the region were mapped anew. One that has shown itself to reads or to writes alone
+    /// may overlap its siblings from then on.
+    ///
+    /// # Errors
+    /// If it is not mapped, and as in [`RegionRef`].
+    pub fn set_shows(&self, shows: Shows) -> Result<(), MemoryError> {
+        let overlap = |place: Placement| place.overlap || shows != Shows::Both;
+        self.replace(|_, place| Ok(Placement { shows, overlap: overlap(place), ..place }))
+    }
+
     fn replace(
         &self,
         new: impl FnOnce(&Node, Placement) -> Result<Placement, MemoryError>,
