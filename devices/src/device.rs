@@ -3,6 +3,7 @@
 use crate::fdt::{FdtNode, FdtPlace};
 use crate::framebuffer::Surface;
 use crate::inspect::Inspector;
+use crate::interrupt_controller::InterruptController;
 use crate::realize::Realize;
 use crate::sync::Arc;
 use memory_core::{HostMemoryError, MemoryError};
@@ -82,6 +83,11 @@ pub trait Device: Any + Send + Sync {
 
     /// The picture that the device shows, if it is a display.
     fn surface(&self) -> Option<Arc<Surface>> {
+        None
+    }
+
+    /// How a processor acknowledges the interrupts of the device, if it is a controller with a line to one.
+    fn interrupt_controller(self: Arc<Self>) -> Option<Arc<dyn InterruptController>> {
         None
     }
 
