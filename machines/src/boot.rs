@@ -1,9 +1,15 @@
-//! What a machine starts with: images in memory, a device tree, and where the harts begin.
+//! What a machine starts with: images in memory, a device tree, and where the CPU begins.
+
+mod x86;
+
+pub use x86::X86Start;
 
 use crate::fdt::{FdtError, ram_ranges};
+use crate::file::{CpuSpec, CpuType};
 use crate::image::{Image, ImageError};
 use crate::machine::Machine;
 use memory_core::AddrRange;
+use memory_dispatch::AddressSpace;
 use std::path::PathBuf;
 
 /// The guest that comes with the program, for the board `riscv-virt`.
@@ -16,7 +22,7 @@ const DTB_OFFSET: u64 = 0x220_0000;
 /// What is to be booted.
 #[derive(Clone, Debug, Default)]
 pub struct BootRequest {
-    /// Runs first, in M-mode.
+    /// Runs first: in M-mode of RV64, from the reset vector of an x86.
     pub firmware: Option<PathBuf>,
     /// What the firmware starts, or, without firmware, runs in M-mode itself.
     pub kernel: Option<PathBuf>,
@@ -34,6 +40,31 @@ pub enum BootError {
         /// The machine.
         machine: String,
     },
+    /// There is no guest, and the program has none that runs on such a CPU.
+    #[error("`{machine}` has nothing to run: say `--firmware FILE`, for example SeaBIOS's")]
+    NoGuest {
+        /// The machine.
+        machine: String,
+    },
+    /// The firmware would have to be handed the kernel, and there is no way to.
+    #[error("`{machine}` starts with firmware or with a kernel, not with both")]
+    Both {
+        /// The machine.
+        machine: String,
+    },
+    /// The firmware is larger than all that lies below where it ends.
+    #[error("{name} has {len:#x} bytes, and ends at {end:#x}")]
+    NoStart {
+        /// The image.
+        name: String,
+        /// Its length.
+        len: u64,
+        /// The address after its last byte.
+        end: u64,
+    },
+    /// The accelerator runs another CPU than the one that this was planned for.
+    #[error("the accelerator runs another type of CPU")]
+    OtherCpu,
     /// The CPU sees no RAM.
     #[error("`{0}` has no RAM that its CPU sees")]
     NoRam(String),
@@ -51,31 +82,73 @@ pub enum BootError {
     Fdt(#[from] FdtError),
 }
 
+/// Where and how a CPU begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum CpuStart {
+    /// It does not.
+    None,
+    /// All harts of RV64 begin at `entry`, in M-mode.
+    Harts {
+        /// The first instruction.
+        entry: u64,
+        /// The address of the device tree.
+        dtb: u64,
+    },
+    /// An x86.
+    X86(X86Start),
+}
+
 /// Everything that is in memory when a machine starts; it is written again at each reset.
 #[derive(Clone, Debug)]
 pub struct BootPlan {
     images: Vec<Image>,
-    /// The first instruction.
-    pub entry: u64,
-    /// The address of the device tree.
-    pub dtb: u64,
+    start: CpuStart,
 }
 
 impl BootPlan {
     /// Reads the images and finds a place for everything; writes nothing yet.
     ///
-    /// Without firmware and kernel it is the guest that comes with the program.
+    /// Without firmware and kernel it is the guest that comes with the program, where it has one for the CPU.
     ///
     /// # Errors
     /// What cannot be read or has no place.
     pub fn new(machine: &Machine, request: &BootRequest) -> Result<Self, BootError> {
         let spec = machine.spec();
-        let name = &spec.name;
         let (Some(cpu), Some(space)) = (&spec.cpu, machine.cpu_space()) else {
-            return Err(BootError::NoCpu { machine: name.clone() });
+            return Err(BootError::NoCpu { machine: spec.name.clone() });
         };
+        match cpu.kind {
+            CpuType::Rv64 => Self::for_rv64(machine, request, (cpu, space)),
+            CpuType::X86_64 => x86::plan(&spec.name, request, (cpu, space)),
+        }
+    }
+
+    /// For a machine whose CPU does not run: what is asked for is in memory, and nothing else.
+    ///
+    /// # Errors
+    /// As for [`BootPlan::new`].
+    pub fn without_cpu(machine: &Machine, request: &BootRequest) -> Result<Self, BootError> {
+        let is_asked = request.firmware.is_some() || request.kernel.is_some();
+        let images = if is_asked { Self::new(machine, request)?.images } else { Vec::new() };
+        Ok(Self { images, start: CpuStart::None })
+    }
+
+    /// The address of the device tree, for a CPU that is handed one.
+    pub fn dtb(&self) -> Option<u64> {
+        match self.start {
+            CpuStart::Harts { dtb, .. } => Some(dtb),
+            _ => None,
+        }
+    }
+
+    fn for_rv64(
+        machine: &Machine,
+        request: &BootRequest,
+        (cpu, space): (&CpuSpec, &AddressSpace),
+    ) -> Result<Self, BootError> {
         let ram = ram_ranges(space);
-        let first = ram.first().ok_or_else(|| BootError::NoRam(name.clone()))?.start();
+        let first = ram.first().ok_or_else(|| BootError::NoRam(machine.spec().name.clone()))?.start();
         let firmware_at = cpu.boot.firmware_at.unwrap_or(first);
         let mut images: Vec<Image> = Vec::new();
         let mut add = |image: Image| -> Result<u64, BootError> {
@@ -103,16 +176,18 @@ impl BootPlan {
         let tree = Image::from_bytes("the device tree", &tree, dtb)?;
         tree.check(space, &images)?;
         images.push(tree);
-        Ok(Self { images, entry, dtb })
+        Ok(Self { images, start: CpuStart::Harts { entry, dtb } })
     }
 
-    /// Writes the images to memory.
+    /// Writes the images to memory, and says where the CPU begins.
     ///
     /// # Errors
     /// Memory that is not there any more.
-    pub fn load(&self, machine: &Machine) -> Result<(), BootError> {
-        let Some(space) = machine.cpu_space() else { return Ok(()) };
-        Ok(self.images.iter().try_for_each(|image| image.write(space))?)
+    pub fn load(&self, machine: &Machine) -> Result<CpuStart, BootError> {
+        if let Some(space) = machine.cpu_space() {
+            self.images.iter().try_for_each(|image| image.write(space))?;
+        }
+        Ok(self.start)
     }
 }
 

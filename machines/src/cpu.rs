@@ -1,22 +1,24 @@
 //! The processor of a machine: its harts' lines, and the wires that lead to them.
 
-use crate::file::CpuSpec;
+use crate::file::{CpuSpec, CpuType};
 use crate::rv64::{HartLines, Irq};
 use crate::sync::Arc;
 use devices::IrqInputs;
 
-/// The harts of a machine, as the rest of the machine sees them.
+/// The processor of a machine, as the rest of the machine sees it.
 #[derive(Debug)]
 pub struct Cpu {
+    /// Of RV64's harts.
     lines: Vec<Arc<HartLines>>,
 }
 
 impl Cpu {
     pub(crate) fn new(spec: &CpuSpec) -> Self {
-        Self { lines: (0..spec.harts).map(|_| Arc::new(HartLines::new())).collect() }
+        let harts = if spec.kind == CpuType::Rv64 { spec.harts } else { 0 };
+        Self { lines: (0..harts).map(|_| Arc::new(HartLines::new())).collect() }
     }
 
-    /// The lines of each hart.
+    /// The lines of each hart of RV64; no other CPU has them.
     pub fn lines(&self) -> &[Arc<HartLines>] {
         &self.lines
     }
@@ -26,6 +28,9 @@ impl Cpu {
 
     /// The inputs of one group.
     pub(crate) fn inputs(&self, group: &str) -> Option<IrqInputs> {
+        if self.lines.is_empty() {
+            return None;
+        }
         let irq = match group {
             "msip" => Irq::MSIP,
             "mtip" => Irq::MTIP,

@@ -1,6 +1,6 @@
 //! The flattened device tree of a machine, out of what its devices say of themselves.
 
-use crate::file::CpuSpec;
+use crate::file::{CpuSpec, CpuType};
 use crate::machine::Machine;
 use crate::plugged::Plugged;
 use crate::wiring;
@@ -28,13 +28,15 @@ pub enum FdtError {
 }
 
 impl Machine {
-    /// The device tree that the guest gets; `bootargs` goes to `/chosen`. A machine without a CPU has none.
+    /// The device tree that the guest gets; `bootargs` goes to `/chosen`. A machine without a CPU has none, nor has one whose
+    /// guests expect none: a PC's.
     ///
     /// # Errors
     /// What a device said that no device tree can say.
     pub fn device_tree(&self, bootargs: &str) -> Result<Option<Vec<u8>>, FdtError> {
         let spec = self.spec();
-        let (Some(cpu), Some(space)) = (&spec.cpu, self.cpu_space()) else { return Ok(None) };
+        let cpu = spec.cpu.as_ref().filter(|cpu| cpu.kind == CpuType::Rv64);
+        let (Some(cpu), Some(space)) = (cpu, self.cpu_space()) else { return Ok(None) };
         let nodes = self.nodes(cpu, space);
         let mut tree = Writer::new(cpu.harts, &nodes)?;
         let root = tree.fdt.begin_node("")?;

@@ -120,14 +120,23 @@ impl Image {
     pub fn from_bytes(name: &str, bytes: &[u8], at: u64) -> Result<Self, ImageError> {
         let broken = |reason: &str| ImageError::Elf { name: name.to_owned(), reason: reason.to_owned() };
         if !bytes.starts_with(b"\x7fELF") {
-            let segment = Segment::new(name, at, bytes.to_vec(), bytes.len() as u64)?;
-            return Ok(Self { name: name.to_owned(), entry: at, segments: segment.into_iter().collect() });
+            return Self::raw(name, bytes.to_vec(), at);
         }
         match bytes.get(4) {
             Some(1) => Self::from_elf::<FileHeader32<Endianness>>(name, bytes),
             Some(2) => Self::from_elf::<FileHeader64<Endianness>>(name, bytes),
             _ => Err(broken("unknown class")),
         }
+    }
+
+    /// An image that is what it is, at `at`.
+    ///
+    /// # Errors
+    /// A place beyond 2^64.
+    pub(crate) fn raw(name: &str, bytes: Vec<u8>, at: u64) -> Result<Self, ImageError> {
+        let len = bytes.len() as u64;
+        let segment = Segment::new(name, at, bytes, len)?;
+        Ok(Self { name: name.to_owned(), entry: at, segments: segment.into_iter().collect() })
     }
 
     fn from_elf<E: FileHeader<Endian = Endianness>>(name: &str, bytes: &[u8]) -> Result<Self, ImageError> {

@@ -1,8 +1,8 @@
 //! Machines: read from files, composed of devices, run.
 //!
 //! A machine file ([`mod@file`]) says what a board is made of. [`Machine::build`](machine::Machine::build) makes its regions
-//! and devices and maps them in one transaction; [`runner`] runs it on the embedded RV64 CPU ([`rv64`]). The command
-//! `flatland` is this crate's program.
+//! and devices and maps them in one transaction; [`runner`] runs it on an accelerator ([`accel`]): the embedded RV64 CPU
+//! ([`rv64`]) or KVM. The command `flatland` is this crate's program.
 //!
 //! ```
 //! use devices::{Clock, Console, Host};
@@ -15,6 +15,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod accel;
 pub mod boot;
 pub mod catalog;
 mod compose;

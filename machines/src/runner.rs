@@ -1,17 +1,19 @@
-//! Running a machine: a thread for each hart, and what stops them.
+//! Running a machine: its CPU on an accelerator, and what stops it.
 
-use crate::boot::{BootError, BootPlan};
+mod harts;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod on_kvm;
+
+use crate::accel::{Accel, AccelError};
+use crate::boot::{BootError, BootPlan, CpuStart};
 use crate::lifecycle::{Act, Cause, Lifecycle, RunState, Wish};
 use crate::machine::{InsideAccess, Machine};
-use crate::rv64::{Hart, HartLines, TimeSource};
-use crate::space_bus::SpaceBus;
-use crate::sync::{Arc, thread};
-use crate::vcpu::Vcpu;
+use crate::sync::Arc;
 use devices::ResetType;
 use std::io;
 
 /// Why a machine stopped running.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Stopped {
     /// The guest powered off, with this code.
     PoweredOff {
@@ -20,6 +22,11 @@ pub enum Stopped {
     },
     /// [`Control::quit`] was called.
     Quit,
+    /// The guest did what nothing can run on from: a triple fault, a jump to where nothing is.
+    GuestFailed {
+        /// Why, the registers, and the last accesses, as lines of text.
+        report: Arc<str>,
+    },
 }
 
 /// Why a machine cannot run.
@@ -34,6 +41,13 @@ pub enum RunError {
     /// The host has no thread for a hart.
     #[error("no thread for a hart: {0}")]
     Thread(#[from] io::Error),
+    /// The accelerator does not run it.
+    #[error(transparent)]
+    Accel(#[from] AccelError),
+    /// KVM refused something.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[error(transparent)]
+    Kvm(#[from] crate::kvm::KvmError),
 }
 
 /// A way to a running machine from other threads; clones are the same way.
@@ -54,18 +68,55 @@ impl Control {
     }
 }
 
+/// What runs a machine's CPU.
+trait Accelerator {
+    /// Puts the CPU at its start, as after power-on. It does not run yet.
+    ///
+    /// # Errors
+    /// Another CPU's start.
+    fn boot(&mut self, start: CpuStart) -> Result<(), RunError>;
+
+    /// Runs the CPU until `wait` returns; no instruction is run afterwards. A CPU that ends by itself posts a wish, which `wait`
+    /// waits for.
+    ///
+    /// # Errors
+    /// What keeps it from running.
+    fn run(&mut self, wait: &mut dyn FnMut()) -> Result<(), RunError>;
+}
+
+/// No CPU runs: others drive the devices.
+struct NoCpus;
+
+impl Accelerator for NoCpus {
+    fn boot(&mut self, _start: CpuStart) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn run(&mut self, wait: &mut dyn FnMut()) -> Result<(), RunError> {
+        wait();
+        Ok(())
+    }
+}
+
 /// Runs a machine. Made before the run, so that others can be given its [`Control`].
 pub struct Runner<'a> {
     machine: &'a Machine,
+    accel: Accel,
 }
 
 impl<'a> Runner<'a> {
-    /// A runner of `machine`, which does from now on what is asked of the machine's [`Lifecycle`].
+    /// A runner of `machine` on the accelerator that its CPU needs, which does from now on what is asked of the machine's
+    /// [`Lifecycle`].
     pub fn new(machine: &'a Machine) -> Self {
+        Self::on(machine, Accel::of(&machine.spec()))
+    }
+
+    /// The same, on an accelerator of choice.
+    pub fn on(machine: &'a Machine, accel: Accel) -> Self {
         let lifecycle = machine.lifecycle().clone();
         // somebody left a replaced map: this thread is one on which destructors may run
         machine.system().on_reclaimable(move || lifecycle.post_reclaim());
-        Self { machine }
+        Self { machine, accel }
     }
 
     /// A way to stop the machine from other threads.
@@ -79,14 +130,7 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// What keeps the machine from running.
     pub fn run(&self, plan: &BootPlan) -> Result<Stopped, RunError> {
-        let mut harts = self.harts();
-        self.serve(&mut harts, &mut |harts| {
-            plan.load(self.machine)?;
-            for (id, hart) in harts.iter_mut().enumerate() {
-                hart.set_boot(plan.entry, id as u64, plan.dtb);
-            }
-            Ok(())
-        })
+        self.serve(self.accelerator()?.as_mut(), &|| Ok(plan.load(self.machine)?))
     }
 
     /// Runs the machine without its CPUs: others drive its devices from outside, and what they ask of the machine is done.
@@ -94,97 +138,56 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn run_without_cpus(&self) -> Result<Stopped, RunError> {
-        self.serve(&mut [], &mut |_| Ok(()))
+        self.serve(&mut NoCpus, &|| Ok(CpuStart::None))
     }
 
-    fn serve(&self, harts: &mut [Hart<SpaceBus>], boot: &mut Boot<'_>) -> Result<Stopped, RunError> {
+    fn accelerator(&self) -> Result<Box<dyn Accelerator>, RunError> {
+        self.accel.check(&self.machine.spec())?;
+        Ok(match self.accel {
+            Accel::Rv64 => Box::new(harts::Harts::new(self.machine)),
+            #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+            Accel::Kvm => match on_kvm::OnKvm::new(self.machine) {
+                Some(cpus) => Box::new(cpus),
+                None => Box::new(NoCpus),
+            },
+            // where there is no KVM, `check` has said so
+            _ => Box::new(NoCpus),
+        })
+    }
+
+    /// `load` puts in memory what the machine starts with.
+    fn serve(
+        &self,
+        cpus: &mut dyn Accelerator,
+        load: &dyn Fn() -> Result<CpuStart, RunError>,
+    ) -> Result<Stopped, RunError> {
         let lifecycle = self.machine.lifecycle();
         // whatever happens, nobody waits for a machine that nobody runs
         let _end = End(lifecycle);
-        boot(harts)?;
+        cpus.boot(load()?)?;
         loop {
             match lifecycle.next() {
                 Some(Act::Done) => {}
                 Some(Act::End(stopped)) => return Ok(stopped),
                 Some(Act::Reset(cause)) => {
                     self.machine.reset_devices(ResetType::Warm)?;
-                    boot(harts)?;
+                    cpus.boot(load()?)?;
                     lifecycle.was_reset(cause);
                 }
-                None if lifecycle.state() == RunState::Running => self.run_once(harts)?,
+                None if lifecycle.state() == RunState::Running => {
+                    cpus.run(&mut || lifecycle.wait(self.machine.system()))?;
+                }
                 None => lifecycle.wait(self.machine.system()),
             }
         }
     }
-
-    fn harts(&self) -> Vec<Hart<SpaceBus>> {
-        let (Some(cpu), Some(space)) = (self.machine.cpu(), self.machine.cpu_space()) else {
-            return Vec::new();
-        };
-        let clock = self.machine.host().clock.clone();
-        let timebase = self.machine.host().timebase;
-        let offset = self.machine.host().mtime_offset.clone();
-        let time: TimeSource = Arc::new(move || {
-            let ticks = u128::from(clock.now()) * u128::from(timebase) / 1_000_000_000;
-            (ticks as u64).wrapping_add(offset.get())
-        });
-        let hart = |(id, lines): (usize, &Arc<HartLines>)| {
-            let kicked = lines.clone();
-            let bus = SpaceBus::new(space.handle_named(format!("hart {id}"), move || kicked.kick()));
-            Hart::new(id as u64, bus, lines.clone(), time.clone())
-        };
-        cpu.lines().iter().enumerate().map(hart).collect()
-    }
-
-    /// Runs the harts until there is a wish.
-    fn run_once(&self, harts: &mut [Hart<SpaceBus>]) -> Result<(), RunError> {
-        let lines: Vec<_> = harts.iter().map(|hart| hart.lines()).collect();
-        lines.iter().for_each(|lines| lines.clear_stop());
-        thread::scope(|scope| {
-            // whatever happens, no hart's thread stays behind
-            let _stop = StopAll(&lines);
-            for (id, hart) in harts.iter_mut().enumerate() {
-                let thread = thread::Builder::new().name(format!("hart {id}"));
-                let broken = StopIfPanics(self.machine.lifecycle());
-                thread.spawn_scoped(scope, move || {
-                    let _broken = broken;
-                    hart.run()
-                })?;
-            }
-            self.machine.lifecycle().wait(self.machine.system());
-            Ok(())
-        })
-    }
 }
-
-/// Puts in memory, and in the harts, what a machine starts with.
-type Boot<'b> = dyn FnMut(&mut [Hart<SpaceBus>]) -> Result<(), RunError> + 'b;
 
 struct End<'a>(&'a Lifecycle);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
         self.0.end();
-    }
-}
-
-/// A hart that panics, which is a defect of ours, must not leave the others running for ever: the panic goes on where they
-/// are joined.
-struct StopIfPanics<'a>(&'a Lifecycle);
-
-impl Drop for StopIfPanics<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.post(Wish::Quit(Cause::HostError));
-        }
-    }
-}
-
-struct StopAll<'a>(&'a [Arc<HartLines>]);
-
-impl Drop for StopAll<'_> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|lines| lines.request_stop());
     }
 }
 

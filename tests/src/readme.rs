@@ -10,7 +10,7 @@
 //! | `toml test` | a machine file: `flatland check` accepts it |
 //! | `text` | a picture or a sample of output, not run |
 //!
-//! A `sh` block can carry more words: with `needs:firmware` it wants what `cargo xtask firmware` fetches, with
+//! A `sh` block can carry more words: with `needs:firmware` it wants what `cargo xtask firmware` fetches, with `needs:kvm` KVM, with
 //! `timeout:SECONDS` one line may take that long, its build apart (else 60). A comment `# until: TEXT` in the block,
 //! which readers see, says that what is run does not end by itself: it is ended as soon as it has printed TEXT.
 //! (Rustdoc reads these words too, and complains of signs such as `=`.)
@@ -48,6 +48,8 @@ pub struct Commands {
     pub timeout: Duration,
     /// Whether the block wants the firmware images.
     pub needs_firmware: bool,
+    /// Whether the block wants KVM.
+    pub needs_kvm: bool,
 }
 
 /// A block of code and where it is.
@@ -116,8 +118,13 @@ fn snippet(info: &str, content: &str) -> Result<Snippet> {
 }
 
 fn commands(tags: &[&str], content: &str) -> Result<Commands> {
-    let mut commands =
-        Commands { lines: Vec::new(), until: None, timeout: Duration::from_secs(60), needs_firmware: false };
+    let mut commands = Commands {
+        lines: Vec::new(),
+        until: None,
+        timeout: Duration::from_secs(60),
+        needs_firmware: false,
+        needs_kvm: false,
+    };
     for tag in tags {
         match tag.split_once(':') {
             Some(("timeout", seconds)) => {
@@ -125,6 +132,7 @@ fn commands(tags: &[&str], content: &str) -> Result<Commands> {
                     Duration::from_secs(seconds.parse().with_context(|| format!("{tag}: no seconds"))?);
             }
             Some(("needs", "firmware")) => commands.needs_firmware = true,
+            Some(("needs", "kvm")) => commands.needs_kvm = true,
             _ => bail!("unknown word {tag:?} after the fence"),
         }
     }

@@ -21,6 +21,10 @@ fn needs_firmware(block: &Block) -> bool {
     matches!(&block.snippet, Snippet::Commands(commands) if commands.needs_firmware)
 }
 
+fn needs_kvm(block: &Block) -> bool {
+    matches!(&block.snippet, Snippet::Commands(commands) if commands.needs_kvm)
+}
+
 #[test]
 fn readme_shows_how_to_run_and_how_to_test() -> Result<()> {
     let lines: Vec<_> = readme_blocks()?
@@ -40,7 +44,7 @@ fn readme_shows_how_to_run_and_how_to_test() -> Result<()> {
 
 #[test]
 fn readme_commands_and_machine_files_work() -> Result<()> {
-    for block in readme_blocks()?.iter().filter(|block| !needs_firmware(block)) {
+    for block in readme_blocks()?.iter().filter(|block| !needs_firmware(block) && !needs_kvm(block)) {
         try_block(block)?;
     }
     Ok(())
@@ -48,12 +52,29 @@ fn readme_commands_and_machine_files_work() -> Result<()> {
 
 #[test]
 fn readme_commands_that_need_firmware_work() -> Result<()> {
-    let blocks: Vec<_> = readme_blocks()?.into_iter().filter(needs_firmware).collect();
+    let needs = |block: &Block| needs_firmware(block) && !needs_kvm(block);
+    let blocks: Vec<_> = readme_blocks()?.into_iter().filter(needs).collect();
     if blocks.is_empty() {
         return Ok(());
     }
     if let Err(error) = firmware::ensure(&Workspace::here()) {
         tests::skip("readme_commands_that_need_firmware_work", &format!("{error:#}"));
+        return Ok(());
+    }
+    blocks.iter().try_for_each(try_block)
+}
+
+#[test]
+fn readme_commands_that_need_kvm_work() -> Result<()> {
+    const NAME: &str = "readme_commands_that_need_kvm_work";
+    let blocks: Vec<_> = readme_blocks()?.into_iter().filter(needs_kvm).collect();
+    assert!(!blocks.is_empty(), "the README shows nothing on KVM");
+    if let Err(missing) = machines::accel::look_for_kvm() {
+        tests::skip(NAME, &missing.to_string());
+        return Ok(());
+    }
+    if let Err(error) = firmware::ensure(&Workspace::here()) {
+        tests::skip(NAME, &format!("{error:#}"));
         return Ok(());
     }
     blocks.iter().try_for_each(try_block)

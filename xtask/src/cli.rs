@@ -41,7 +41,7 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Fetch OpenSBI and U-Boot from Debian's archive into `target/firmware`; nothing is installed.
+    /// Fetch OpenSBI, U-Boot and SeaBIOS from Debian's archive into `target/firmware`; nothing is installed.
     Firmware {
         /// Succeed, and say so, where they cannot be had.
         #[arg(long)]

@@ -1,6 +1,6 @@
-//! Fetching OpenSBI and U-Boot, which the project boots and does not ship.
+//! Fetching OpenSBI, U-Boot and SeaBIOS, which the project boots and does not ship.
 //!
-//! They come out of Debian's packages `opensbi` and `u-boot-qemu`, fetched with `apt-get download` and unpacked with
+//! They come out of Debian's packages `opensbi`, `u-boot-qemu` and `seabios`, fetched with `apt-get download` and unpacked with
 //! `dpkg-deb`: nothing is installed and no other rights than writing to `target` are needed.
 
 use std::fs::{self, File};
@@ -19,6 +19,10 @@ pub struct Firmware {
     pub fw_jump: PathBuf,
     /// U-Boot for QEMU's `virt` board in S-mode, raw.
     pub u_boot: PathBuf,
+    /// SeaBIOS for a PC, 128 KiB.
+    pub seabios: PathBuf,
+    /// SeaBIOS for QEMU's `microvm`, 128 KiB.
+    pub seabios_microvm: PathBuf,
 }
 
 impl Firmware {
@@ -28,13 +32,19 @@ impl Firmware {
         Self {
             fw_jump: home.join("opensbi/generic/fw_jump.bin"),
             u_boot: home.join("u-boot/qemu-riscv64_smode/u-boot.bin"),
+            seabios: home.join("seabios/bios.bin"),
+            seabios_microvm: home.join("seabios/bios-microvm.bin"),
         }
     }
 
     /// The images in the workspace's `target/firmware`, if they have been fetched.
     pub fn present(workspace: &Workspace) -> Option<Self> {
         let firmware = Self::of(workspace);
-        (firmware.fw_jump.is_file() && firmware.u_boot.is_file()).then_some(firmware)
+        firmware.images().iter().all(|image| image.is_file()).then_some(firmware)
+    }
+
+    fn images(&self) -> [&Path; 4] {
+        [&self.fw_jump, &self.u_boot, &self.seabios, &self.seabios_microvm]
     }
 }
 
@@ -47,9 +57,10 @@ struct Package {
     target: &'static str,
 }
 
-const PACKAGES: [Package; 2] = [
+const PACKAGES: [Package; 3] = [
     Package { name: "opensbi", folder: "usr/lib/riscv64-linux-gnu/opensbi", target: "opensbi" },
     Package { name: "u-boot-qemu", folder: "usr/lib/u-boot", target: "u-boot" },
+    Package { name: "seabios", folder: "usr/share/seabios", target: "seabios" },
 ];
 
 fn home(workspace: &Workspace) -> PathBuf {
@@ -80,8 +91,7 @@ pub fn ensure(workspace: &Workspace) -> Result<Firmware> {
 pub(crate) fn run(workspace: &Workspace, if_available: bool) -> Result<bool> {
     match ensure(workspace) {
         Ok(firmware) => {
-            println!("{}", firmware.fw_jump.display());
-            println!("{}", firmware.u_boot.display());
+            firmware.images().iter().for_each(|image| println!("{}", image.display()));
             Ok(true)
         }
         Err(error) if if_available => {
@@ -128,7 +138,7 @@ mod tests {
         let workspace = Workspace::at(place.path());
         assert_eq!(Firmware::present(&workspace), None);
         let wanted = Firmware::of(&workspace);
-        for image in [&wanted.fw_jump, &wanted.u_boot] {
+        for image in wanted.images() {
             fs::create_dir_all(image.parent().unwrap()).unwrap();
             fs::write(image, b"image").unwrap();
         }

@@ -22,7 +22,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let machine = args.changes.build(&args.machine)?;
     let tree = machine.device_tree("")?;
     if let Some(path) = &args.dtb {
-        let tree = tree.with_context(|| format!("`{}` has no CPU, and so no device tree", args.machine))?;
+        let tree = tree.with_context(|| format!("`{}` has no CPU that wants a device tree", args.machine))?;
         std::fs::write(path, tree).with_context(|| path.display().to_string())?;
     }
     let spec = machine.spec();

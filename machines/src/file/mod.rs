@@ -57,7 +57,7 @@
 //! | `[[region]]` | `name`, `kind` (`container`, `ram`, `rom`, `alias`, `reservation`), `size`; for an alias `target`, `offset`; for RAM and ROM `file`; the placement; `enabled`, `read-only`, `nonvolatile`, `unmergeable` |
 //! | `[[space]]` | `name`, `root`; `unassigned` (`decode-error`, `all-ones`), `endian` (`little`, `big`). The first is the CPU's |
 //! | `[[device]]` | `type`, `name`; `map` (tables of an optional `region` and a placement) or `at` (all of the device's one region, in the first space's root); `dma` (the space that its DMA goes to, if not the first) and `requester` (the id that it carries); `bus` (by name, the first one without this), `addr` (`"4.0"`, hexadecimal; the first free slot without this), `multifunction`, `romfile` for PCI devices; `wire`; every other key is a property of the device |
-//! | `[cpu]` | `type` (`rv64`); `harts`, `space`, `reset-pc`, `timebase` (Hz), `boot` (`firmware-at`, `kernel-at`, `dtb-at`) |
+//! | `[cpu]` | `type` (`rv64`, `x86-64`); `harts`, `space`; of `rv64` `reset-pc`, `timebase` (Hz), `boot` (`firmware-at`, `kernel-at`, `dtb-at`); of `x86-64` `ports` (the space that port instructions reach), `boot` (`firmware-end`) |
 //!
 //! A placement is `into`, `at`, `priority`, `overlap`, `shows` (`both`, `reads`, `writes`). Where a region is
 //! asked for, `NAME` is one that the file declares and `DEVICE.REGION` one that a device exports. A wire is

@@ -34,8 +34,6 @@ const KINDS: [&str; 5] = ["container", "ram", "rom", "alias", "reservation"];
 const DEVICE_KINDS: [&str; 4] = ["mmio", "iommu", "ram-device", "rom-device"];
 const MAP_KEYS: [&str; 6] = ["region", "into", "at", "priority", "overlap", "shows"];
 
-/// The most harts that a machine file may ask for.
-const MAX_HARTS: u32 = 32;
 /// The timer's frequency in Hz where a file gives none.
 const DEFAULT_TIMEBASE: u64 = 10_000_000;
 
@@ -45,7 +43,7 @@ pub(super) const SHOWS: [(&str, Shows); 3] =
 pub(super) const UNASSIGNED: [(&str, Unassigned); 2] =
     [("decode-error", Unassigned::DecodeError), ("all-ones", Unassigned::AllOnes)];
 pub(super) const ENDIAN: [(&str, Endian); 2] = [("little", Endian::Little), ("big", Endian::Big)];
-pub(super) const CPU_TYPES: [(&str, CpuType); 1] = [("rv64", CpuType::Rv64)];
+pub(super) const CPU_TYPES: [(&str, CpuType); 2] = [("rv64", CpuType::Rv64), ("x86-64", CpuType::X86_64)];
 
 /// Reads and checks the machine that `root` says.
 pub(super) fn machine(file: &Arc<str>, root: Value) -> Result<MachineSpec, FileError> {
@@ -250,28 +248,27 @@ impl Reader<'_> {
     }
 
     fn cpu(&self, cpu: Value, first_space: Option<&SpaceSpec>) -> Result<CpuSpec, FileError> {
-        let known = ["type", "harts", "space", "reset-pc", "timebase", "boot"];
+        let known = ["type", "harts", "space", "ports", "reset-pc", "timebase", "boot"];
         let mut section = Section::with_keys(self.file, "cpu", cpu, &known)?;
         let kind = section.word("type", &CPU_TYPES)?.ok_or_else(|| section.missing("type"))?;
-        let space = section.convert("space", |value| {
-            let name = text(value)?;
-            if self.scope.spaces.contains(&name) {
-                Ok(name)
-            } else {
-                Err(self.scope.spaces.unknown("space", &name))
-            }
-        })?;
+        let others: &[&str] = match kind {
+            CpuType::Rv64 => &["ports"],
+            CpuType::X86_64 => &["reset-pc", "timebase"],
+        };
+        not_of(kind, &section, others)?;
+        let space = self.space_name(&mut section, "space")?;
         let space = space.or_else(|| first_space.map(|space| space.name.clone())).ok_or_else(|| {
             section.origin.error("", "a CPU needs an address space, and the machine has none")
         })?;
         let boot = match section.take("boot") {
-            Some(boot) => self.boot(boot)?,
+            Some(boot) => self.boot(kind, boot)?,
             None => BootSpec::default(),
         };
         Ok(CpuSpec {
             kind,
-            harts: section.integer("harts", 1, MAX_HARTS)?.unwrap_or(1),
+            harts: section.integer("harts", 1, kind.most_harts())?.unwrap_or(1),
             space,
+            ports: self.space_name(&mut section, "ports")?,
             reset_pc: section.address("reset-pc")?,
             timebase: section.integer("timebase", 1, u64::MAX)?.unwrap_or(DEFAULT_TIMEBASE),
             boot,
@@ -279,11 +276,29 @@ impl Reader<'_> {
         })
     }
 
-    fn boot(&self, boot: Value) -> Result<BootSpec, FileError> {
-        let known = ["firmware-at", "kernel-at", "dtb-at"];
+    /// The name of an address space of the file.
+    fn space_name(&self, section: &mut Section, key: &str) -> Result<Option<String>, FileError> {
+        section.convert(key, |value| {
+            let name = text(value)?;
+            if self.scope.spaces.contains(&name) {
+                Ok(name)
+            } else {
+                Err(self.scope.spaces.unknown("space", &name))
+            }
+        })
+    }
+
+    fn boot(&self, kind: CpuType, boot: Value) -> Result<BootSpec, FileError> {
+        let known = ["firmware-at", "firmware-end", "kernel-at", "dtb-at"];
         let mut section = Section::with_keys(self.file, "cpu.boot", boot, &known)?;
+        let others: &[&str] = match kind {
+            CpuType::Rv64 => &["firmware-end"],
+            CpuType::X86_64 => &["firmware-at", "kernel-at", "dtb-at"],
+        };
+        not_of(kind, &section, others)?;
         Ok(BootSpec {
             firmware_at: section.address("firmware-at")?,
+            firmware_end: section.address("firmware-end")?,
             kernel_at: section.address("kernel-at")?,
             dtb_at: section.address("dtb-at")?,
         })
@@ -330,6 +345,13 @@ fn slot(section: &mut Section) -> Result<SlotRequest, FileError> {
     let multifunction = section.flag("multifunction", false)?;
     let romfile = section.text("romfile")?.map(PathBuf::from);
     Ok(SlotRequest { bus, addr, multifunction, romfile })
+}
+
+/// Refuses the keys that only CPUs of another type have.
+fn not_of(kind: CpuType, section: &Section, keys: &[&str]) -> Result<(), FileError> {
+    let Some(key) = keys.iter().find(|key| section.has(key)) else { return Ok(()) };
+    let name = CPU_TYPES.iter().find(|(_, known)| *known == kind).map_or("", |(name, _)| name);
+    Err(section.origin.error(key, format!("a CPU of type `{name}` has no `{key}`")))
 }
 
 /// `size`: a size, or `"memory"`.

@@ -262,13 +262,15 @@ impl fmt::Display for WireTarget {
 pub struct CpuSpec {
     /// What it is.
     pub kind: CpuType,
-    /// The number of harts, 1 to 32; 1 if not given.
+    /// The number of harts, 1 to [`CpuType::most_harts`]; 1 if not given.
     pub harts: u32,
     /// The name of the address space that it sees; the first if not given.
     pub space: String,
-    /// The address of the first instruction; the CPU's own choice if not given.
+    /// The name of the address space that port instructions reach; without one a port reads as all ones. Of x86-64 alone.
+    pub ports: Option<String>,
+    /// The address of the first instruction; the CPU's own choice if not given. Of RV64 alone.
     pub reset_pc: Option<u64>,
-    /// The frequency of the timer, in Hz, above 0; 10 MHz if not given.
+    /// The frequency of the timer, in Hz, above 0; 10 MHz if not given. Of RV64 alone.
     pub timebase: u64,
     /// Where the parts of a boot are loaded.
     pub boot: BootSpec,
@@ -279,15 +281,29 @@ pub struct CpuSpec {
 /// A processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CpuType {
-    /// The embedded RV64 core.
+    /// RISC-V with 64 bits; the embedded core runs it.
     Rv64,
+    /// x86 with 64 bits, without a local APIC; a host's own processor runs it.
+    X86_64,
+}
+
+impl CpuType {
+    /// The most harts that a machine of this CPU can have: without a local APIC there is nothing to start a second by.
+    pub fn most_harts(self) -> u32 {
+        match self {
+            Self::Rv64 => 32,
+            Self::X86_64 => 1,
+        }
+    }
 }
 
 /// `boot` in `[cpu]`: where raw images go, in the CPU's address space. An ELF says so itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BootSpec {
-    /// The firmware.
+    /// The firmware. Of RV64 alone, as all that begins somewhere.
     pub firmware_at: Option<u64>,
+    /// The address after the firmware's last byte; 4 GiB if not given. Of x86-64 alone.
+    pub firmware_end: Option<u64>,
     /// The kernel.
     pub kernel_at: Option<u64>,
     /// The device tree.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::read::{CPU_TYPES, ENDIAN, SHOWS, UNASSIGNED};
 use super::{
-    CpuSpec, DeviceSpec, Extent, Kind, MachineSpec, MapSpec, Origin, Placement, RegionKind, RegionRef,
-    RegionSpec, Shows, SpaceSpec, Table, Value, format_address, format_size,
+    CpuSpec, CpuType, DeviceSpec, Extent, Kind, MachineSpec, MapSpec, Origin, Placement, RegionKind,
+    RegionRef, RegionSpec, Shows, SpaceSpec, Table, Value, format_address, format_size,
 };
 
 impl MachineSpec {
@@ -223,13 +223,19 @@ fn cpu(spec: &CpuSpec) -> Value {
     writer.put("type", word(&CPU_TYPES, &spec.kind));
     writer.put("harts", i128::from(spec.harts));
     writer.put("space", spec.space.as_str());
+    writer.put_some("ports", spec.ports.as_deref());
     writer.put_some("reset-pc", spec.reset_pc.map(format_address));
-    writer.put("timebase", i128::from(spec.timebase));
+    if spec.kind == CpuType::Rv64 {
+        writer.put("timebase", i128::from(spec.timebase));
+    }
     let boot = &spec.boot;
     let mut parts = Table::default();
-    for (key, at) in
-        [("firmware-at", boot.firmware_at), ("kernel-at", boot.kernel_at), ("dtb-at", boot.dtb_at)]
-    {
+    for (key, at) in [
+        ("firmware-at", boot.firmware_at),
+        ("firmware-end", boot.firmware_end),
+        ("kernel-at", boot.kernel_at),
+        ("dtb-at", boot.dtb_at),
+    ] {
         if let Some(at) = at {
             parts.set(key, Value::new(format_address(at)).at(spec.origin.place_of("boot")));
         }

@@ -97,8 +97,12 @@ pub struct KvmConfig {
     pub plain_dirty_log: bool,
 }
 
+/// Who is told when a vCPU has ended.
+type OnEnd = Arc<dyn Fn(&VcpuReport) + Send + Sync>;
+
 /// A machine on KVM. Dropping it stops its vCPUs and waits for their threads.
 pub struct Kvm {
+    on_end: Option<OnEnd>,
     vcpus: Vec<(VcpuControl, Option<JoinHandle<()>>)>,
     gate: Arc<Gate>,
     /// Unregistered before the VM goes.
@@ -139,7 +143,14 @@ impl Kvm {
             listeners.push(system.listen(KvmListener::ports(&vm, &gate), PRIORITY, Some(ports))?);
         }
         let (memory, ports, vcpus) = (memory.clone(), ports.cloned(), Vec::new());
-        Ok(Self { vcpus, gate, listeners, slots, _ring: ring, vm, memory, ports, config })
+        let on_end = None;
+        Ok(Self { on_end, vcpus, gate, listeners, slots, _ring: ring, vm, memory, ports, config })
+    }
+
+    /// Names who is told when one of the vCPUs that are made after this has ended, for whatever reason: on its thread, which does
+    /// nothing else any more. `tell` does not drop the machine, which waits for the thread.
+    pub fn on_end(&mut self, tell: impl Fn(&VcpuReport) + Send + Sync + 'static) {
+        self.on_end = Some(Arc::new(tell));
     }
 
     /// Makes the next vCPU, which runs from `start` on at once, on a thread of its own.
@@ -164,12 +175,12 @@ impl Kvm {
             buses: Buses { memory, ports, seen: Default::default() },
         };
         let control = VcpuControl { mailbox };
-        let ends = EndsAnyway(control.mailbox.clone());
+        let ends = EndsAnyway { mailbox: control.mailbox.clone(), tell: self.on_end.clone() };
         let thread = thread::Builder::new().name(format!("vcpu {id}"));
         let thread = thread.spawn(move || {
             let ends = ends;
             let report = run.run();
-            ends.0.end(report);
+            ends.mailbox.end(report);
         })?;
         self.vcpus.push((control.clone(), Some(thread)));
         Ok(control)
@@ -224,11 +235,19 @@ impl fmt::Debug for Kvm {
 }
 
 /// A thread that panics leaves a report too, and is waited for by no commit.
-struct EndsAnyway(Arc<Mailbox>);
+struct EndsAnyway {
+    mailbox: Arc<Mailbox>,
+    tell: Option<OnEnd>,
+}
 
 impl Drop for EndsAnyway {
     fn drop(&mut self) {
-        self.0.end(VcpuReport { end: VcpuEnd::Panicked, registers: None, code: None, accesses: Vec::new() });
+        // the first report stands
+        let end = VcpuEnd::Panicked;
+        self.mailbox.end(VcpuReport { end, registers: None, code: None, accesses: Vec::new() });
+        if let (Some(tell), Some(report)) = (&self.tell, self.mailbox.ended()) {
+            tell(&report);
+        }
     }
 }
 

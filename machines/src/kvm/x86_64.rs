@@ -29,6 +29,11 @@ const EFER_LMA: u64 = 1 << 10;
 const RFLAGS: u64 = 2;
 const RFLAGS_IOPL_3: u64 = 3 << 12;
 
+/// Selectors of [`Start::Kernel`].
+const KERNEL_CODE: u16 = 0x10;
+const KERNEL_DATA: u16 = 0x18;
+const KERNEL_TASK: u16 = 0x20;
+
 /// Where and in which mode a vCPU starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
@@ -48,6 +53,18 @@ pub enum Start {
         eip: u32,
         /// The stack.
         esp: u32,
+    },
+    /// Protected mode without paging, as Linux's 32-bit boot protocol and PVH want it at a kernel's entry: code segment 0x10,
+    /// data segments 0x18, task 0x20, the other registers 0.
+    Kernel {
+        /// The first instruction.
+        eip: u32,
+        /// What PVH's start information is handed over by.
+        ebx: u32,
+        /// What Linux's boot parameters are handed over by.
+        esi: u32,
+        /// Where a table of five descriptors is that says the same of the segments.
+        gdt: u64,
     },
     /// 64-bit mode in ring 0, flat segments.
     Long {
@@ -107,6 +124,23 @@ pub(super) fn start(vcpu: &Vcpu, id: u64, start: &Start) -> Result<(), Error> {
             set_flat(&mut sregs, false, 0);
             sregs.cr0 = CR0_PE | CR0_ET;
             (regs.rip, regs.rsp) = (eip.into(), esp.into());
+        }
+        Start::Kernel { eip, ebx, esi, gdt } => {
+            set_flat(&mut sregs, false, 0);
+            each_segment(&mut sregs, |register| register.selector = KERNEL_DATA);
+            sregs.cs.selector = KERNEL_CODE;
+            sregs.tr = kvm_segment {
+                selector: KERNEL_TASK,
+                limit: 0x67,
+                type_: 11,
+                present: 1,
+                ..Default::default()
+            };
+            sregs.gdt.base = gdt;
+            sregs.gdt.limit = KERNEL_TASK + 7;
+            sregs.cr0 = CR0_PE | CR0_ET;
+            (regs.rip, regs.rbx, regs.rsi) = (eip.into(), ebx.into(), esi.into());
+            (regs.rsp, regs.rbp, regs.rdi, regs.rdx) = (0, 0, 0, 0);
         }
         Start::Long { rip, rsp, cr3 } => {
             set_long(&mut sregs, cr3, 0);

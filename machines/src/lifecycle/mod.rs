@@ -50,7 +50,7 @@ impl RunState {
 }
 
 /// Something that is asked of a machine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wish {
     /// A device asks.
     Power(PowerRequest),
@@ -64,10 +64,12 @@ pub enum Wish {
     Powerdown,
     /// End.
     Quit(Cause),
+    /// End, because the guest did what nothing can run on from: why, and where it was.
+    GuestFailed(Arc<str>),
 }
 
 /// What is left to do for the one who runs the machine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Act {
     /// Nothing.
     Done,
@@ -253,6 +255,10 @@ impl Lifecycle {
             Wish::Quit(cause) => {
                 self.tell(&MachineEvent::Shutdown(cause));
                 Act::End(Stopped::Quit)
+            }
+            Wish::GuestFailed(report) => {
+                self.tell(&MachineEvent::Shutdown(Cause::HostError));
+                Act::End(Stopped::GuestFailed { report })
             }
         })
     }

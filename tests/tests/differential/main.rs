@@ -44,7 +44,7 @@ fn ours(batch: &Batch, elf: &Path) -> Vec<u8> {
     let machine = Machine::build(spec, host).unwrap();
     let request = BootRequest { kernel: Some(elf.into()), ..BootRequest::default() };
     let plan = BootPlan::new(&machine, &request).unwrap();
-    assert!(BASE + batch.image.len() as u64 <= plan.dtb, "the device tree lies in the image");
+    assert!(BASE + batch.image.len() as u64 <= plan.dtb().unwrap(), "the device tree lies in the image");
     let runner = Runner::new(&machine);
     let (control, (done, over)) = (runner.control(), mpsc::channel::<()>());
     let watch = thread::spawn(move || {

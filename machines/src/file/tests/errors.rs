@@ -186,7 +186,30 @@ fn words_sizes_addresses_and_bounds() {
         refused_region(r#"name = "x", kind = "ram", size = 1, into = "all", priority = 2147483648"#),
         "m.toml:3:64: region.x.priority: 2147483648 is out of range (-2147483648 to 2147483647)"
     );
-    assert_eq!(refused_cpu("type = \"rv32\""), "m.toml:6:8: cpu.type: unknown type `rv32`; known: rv64");
+    assert_eq!(
+        refused_cpu("type = \"rv32\""),
+        "m.toml:6:8: cpu.type: unknown type `rv32`; known: rv64, x86-64"
+    );
+    assert_eq!(
+        refused_cpu("type = \"x86-64\"\nharts = 2"),
+        "m.toml:7:9: cpu.harts: 2 is out of range (1 to 1)"
+    );
+    assert_eq!(
+        refused_cpu("type = \"x86-64\"\ntimebase = 1"),
+        "m.toml:7:12: cpu.timebase: a CPU of type `x86-64` has no `timebase`"
+    );
+    assert_eq!(
+        refused_cpu("type = \"x86-64\"\nboot = { dtb-at = 0 }"),
+        "m.toml:7:19: cpu.boot.dtb-at: a CPU of type `x86-64` has no `dtb-at`"
+    );
+    assert_eq!(
+        refused_cpu("type = \"rv64\"\nports = \"memory\""),
+        "m.toml:7:9: cpu.ports: a CPU of type `rv64` has no `ports`"
+    );
+    assert_eq!(
+        refused_cpu("type = \"x86-64\"\nports = \"memroy\""),
+        "m.toml:7:9: cpu.ports: there is no space `memroy`, did you mean `memory`?"
+    );
     assert_eq!(
         refused_cpu("type = \"rv64\"\nharts = 0"),
         "m.toml:7:9: cpu.harts: 0 is out of range (1 to 32)"

@@ -87,7 +87,7 @@ fn overrides_that_are_wrong_are_refused_and_change_nothing() {
     assert_eq!(refused("cpu.harts", "four"), "--set: cpu.harts: expected an integer, found a string");
     assert_eq!(
         refused("cpu.hart", "4"),
-        "--set: cpu: unknown key `hart`, did you mean `harts`? known keys: type, harts, space, reset-pc, timebase, boot"
+        "--set: cpu: unknown key `hart`, did you mean `harts`? known keys: type, harts, space, ports, reset-pc, timebase, boot"
     );
     assert_eq!(
         refused("machine.memory", "lots"),

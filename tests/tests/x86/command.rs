@@ -1,0 +1,100 @@
+//! `flatland run` with x86 machines, as people meet it.
+
+use crate::firmware::{EXIT, flat, real, request};
+use crate::has_kvm;
+use iced_x86::code_asm::*;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use xtask::Workspace;
+
+/// The program, built if it is not there: that of the profile that these tests are of.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let workspace = Workspace::here();
+        let built = workspace.cargo().args(["build", "--quiet", "-p", "machines"]).status().unwrap();
+        assert!(built.success());
+        workspace.scratch().join("debug/flatland")
+    })
+}
+
+fn flatland(args: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_guest_that_fails_ends_with_status_3_and_one_that_ends_with_its_own() {
+    if !has_kvm("a_guest_that_fails_ends_with_status_3_and_one_that_ends_with_its_own") {
+        return;
+    }
+    let faults = flat(|a| {
+        a.mov(dword_ptr(0x2000), 0)?;
+        a.mov(dword_ptr(0x2004), 0)?;
+        a.lidt(dword_ptr(0x2000))?;
+        a.ud2()
+    });
+    let ends = real(|a| {
+        a.mov(al, 4)?;
+        a.out(EXIT, al)?;
+        a.hlt()
+    });
+    for (image, status) in [(faults, 3), (ends, 9)] {
+        let (_, file) = request(&image);
+        let output = flatland(&["run", "x86-mini", "--bios"]).arg(file.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{}", said(&output));
+        let has_report = said(&output).starts_with("flatland: the guest ended by a triple fault\nrip=");
+        assert_eq!(has_report, status == 3, "{}", said(&output));
+    }
+}
+
+#[test]
+fn accelerators_that_do_not_go_with_the_machine_are_refused() {
+    for (args, message) in [
+        (["run", "riscv-virt", "--accel", "kvm"], "does not run the CPU of `riscv-virt`; `rv64` does"),
+        (["run", "x86-mini", "--accel", "rv64"], "does not run the CPU of `x86-mini`; `kvm` does"),
+        (["run", "x86-mini", "--accel", "tcg"], "possible values: auto, kvm, rv64, none"),
+    ] {
+        let output = flatland(&args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said(&output).contains(message), "{}", said(&output));
+    }
+}
+
+#[test]
+fn where_kvm_is_missing_or_not_permitted_the_message_says_which() {
+    const NAME: &str = "where_kvm_is_missing_or_not_permitted_the_message_says_which";
+    let mut command = flatland(&["run", "x86-mini"]);
+    let part = match fs::metadata("/dev/kvm") {
+        Err(_) => "there is no /dev/kvm",
+        // others may not open it, and this may become another
+        Ok(about) if about.mode() & 0o006 == 0 && is_root() => {
+            command.uid(65_534).gid(65_534);
+            "/dev/kvm may not be opened by this user"
+        }
+        Ok(_) => {
+            return tests::skip(NAME, "there is a /dev/kvm, and no user that may not open it can be become");
+        }
+    };
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => return tests::skip(NAME, &format!("another user may not run the program: {error}")),
+    };
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains(part) && said(&output).contains("--accel none"), "{}", said(&output));
+    assert_eq!(said(&output).lines().count(), 1);
+}
+
+/// Whether this process may become another user.
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
+}
