@@ -29,6 +29,7 @@ mod worker;
 
 pub mod aclint;
 pub mod cfi_flash;
+pub mod cfi_pflash02;
 pub mod chardev;
 pub mod dimm;
 pub mod dma_tester;

@@ -12,12 +12,11 @@ use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, OnceLock, Ordering, Poison
 use crate::{Device, DeviceError, DeviceInfo, FdtNode, FdtPlace, FdtValue, Inspector, Property};
 use crate::{Realize, ResetType};
 use chip::{Array, Chip, Cycle, Mode};
-use content::Content;
+pub(crate) use content::Content;
 use geometry::Geometry;
 use memory_core::{AccessRules, BusFault, RamBlock, Region, TxAttrs, Width};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// NOR flash that answers the CFI query (JESD68.01) and takes command set 0x0001, as Intel's StrataFlash does.
 ///
@@ -97,41 +96,6 @@ const fn default_device_width() -> u64 {
 impl CfiFlash {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The file's content as memory of the guest's; a copy if the machine is only looked at.
-    fn map_file(&self, path: &Path, looking: bool) -> Result<Arc<RamBlock>, DeviceError> {
-        let failed = |source| DeviceError::File { path: path.to_owned(), source };
-        let file =
-            OpenOptions::new().read(true).write(!self.read_only && !looking).open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        if length != self.size {
-            let reason = format!(
-                "{} has {length} bytes ({length:#x}), the flash has {size} ({size:#x})",
-                path.display(),
-                size = self.size
-            );
-            return Err(DeviceError::Property { property: "file", reason });
-        }
-        let map: fn(File, u64, u64) -> _ =
-            if self.read_only || looking { RamBlock::private_file } else { RamBlock::shared_file };
-        Ok(map(file, 0, self.size)?)
-    }
-
-    /// The flash's memory with what is in it.
-    fn memory(&self, ctx: &Realize<'_>) -> Result<Arc<RamBlock>, DeviceError> {
-        let mut state = self.lock();
-        if let Some(file) = &self.file {
-            if !state.content.is_empty() {
-                let reason = "a flash with a `file` has its content there, not in its state".to_owned();
-                return Err(DeviceError::Property { property: "state", reason });
-            }
-            return self.map_file(&ctx.host().resolve(file), ctx.host().looking);
-        }
-        let memory = RamBlock::anonymous(self.size)?;
-        let _ = memory.fill(0, self.size, 0xff);
-        state.content.attach(&memory)?;
-        Ok(memory)
     }
 
     /// The cells of all chips, each with the lanes of it that an access of `width` bytes at `offset` drives.
@@ -215,7 +179,8 @@ impl CfiFlash {
 impl Device for CfiFlash {
     fn realize(self: Arc<Self>, ctx: &mut Realize<'_>) -> Result<(), DeviceError> {
         let geometry = Geometry::new(self.size, self.sector_size, self.bank_width, self.device_width)?;
-        let memory = self.memory(ctx)?;
+        let file = self.file.as_deref();
+        let memory = self.lock().content.memory(ctx.host(), file, self.size, self.read_only)?;
         let chips = usize::try_from(geometry.chips()).unwrap_or_default();
         self.lock().chips.resize_with(chips, Chip::default);
         let rules = AccessRules::new().implements(Width::W1..=geometry.bank_width());

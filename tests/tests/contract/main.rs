@@ -19,6 +19,7 @@ use tests::board::{self, Board, RAM, load, minimal, save};
 /// Every type that a program which links `devices` has.
 const TYPES: &[&str] = &[
     "cfi-flash",
+    "cfi.pflash02",
     "dimm",
     "dma-test",
     "dma-test-locked",
