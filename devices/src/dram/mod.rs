@@ -7,6 +7,8 @@
 mod pam;
 mod smram;
 mod split;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use pam::{PAM_REGISTERS, Pam};
 pub use smram::{Smram, SmramControl, SmramSetting, Tseg};

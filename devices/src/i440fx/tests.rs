@@ -1,63 +1,12 @@
 //! What the bridge's registers do to the map.
 
 use super::*;
-use crate::testing::Board;
-use memory_core::{RamBlock, Region, Size, TxAttrs};
-use memory_dispatch::{AddressSpace, SpaceConfig};
-use serde_json::json;
+use crate::dram::testing::{PCI_BYTE, Pc, properties};
+use memory_core::TxAttrs;
 
 const W1: Width = Width::W1;
 const W2: Width = Width::W2;
 const W4: Width = Width::W4;
-
-/// A board with memory for the bridge to show.
-struct Pc {
-    board: Board,
-    space: Arc<AddressSpace>,
-    _kept: [Region; 4],
-}
-
-/// What PCI answers wherever RAM does not.
-const PCI_BYTE: u8 = 0xbb;
-
-impl Pc {
-    fn new(ram: u64) -> Self {
-        let mut board = Board::new();
-        let memory = board.memory().clone();
-        let system = memory.container("pc-system", Size::FULL).build().unwrap();
-        let ram = memory.ram("pc-ram", RamBlock::anonymous(ram).unwrap()).build().unwrap();
-        let pci = memory.container("pc-pci", Size::FULL).build().unwrap();
-        system.map_overlap(0, &pci, -1).unwrap();
-        let block = RamBlock::anonymous(0x10_0000u64).unwrap();
-        let shown = memory.ram("what PCI shows", block).build().unwrap();
-        pci.map(0, &shown).unwrap();
-        let space = board.system.address_space("pc", &system, SpaceConfig::default()).unwrap();
-        for (name, region) in [("memory", &pci), ("pc-system", &system), ("pc-ram", &ram)] {
-            board.regions.insert(name.to_owned(), region.by_ref().clone());
-        }
-        Self { board, space, _kept: [system, ram, pci, shown] }
-    }
-
-    fn load(&self, address: u64) -> u64 {
-        self.space.load(address, W1, TxAttrs::default()).unwrap()
-    }
-
-    fn store(&self, address: u64, value: u64) {
-        self.space.store(address, W1, value, TxAttrs::default()).unwrap();
-    }
-
-    fn config(&self, offset: usize) -> u64 {
-        self.board.config("0.0", offset, W1)
-    }
-
-    fn set(&self, offset: usize, value: u64) {
-        self.board.set_config("0.0", offset, W1, value);
-    }
-}
-
-fn properties() -> serde_json::Value {
-    json!({ "memory": "memory", "system": "pc-system", "ram": "pc-ram" })
-}
 
 #[test]
 fn each_area_reads_and_writes_ram_or_pci_as_its_register_says() {

@@ -108,6 +108,11 @@ impl ConfigSpace {
         put(&mut self.writable, offset, bits);
     }
 
+    /// Which bits of the byte at `offset` a guest can write.
+    pub fn writable(&self, offset: usize) -> u8 {
+        self.writable.get(offset).copied().unwrap_or(0)
+    }
+
     /// Which bits a guest clears by writing 1, from `offset` on.
     pub fn set_clears(&mut self, offset: usize, bits: &[u8]) {
         put(&mut self.clears, offset, bits);

@@ -1,10 +1,14 @@
 //! The host bridge of Intel's Q35 chipset (82G33/82Q35 MCH, datasheet 316966): function 0 of device 0 of the bus that it makes, the two ports by which
-//! a guest configures PCI, and the window of memory by which it configures PCI Express.
+//! a guest configures PCI, and the window of memory by which it configures PCI Express. It is the memory controller, too: which of the
+//! areas below 1 MiB are RAM, and what of RAM only processors in system management mode see, is in its registers.
+
+mod memory;
 
 use crate::pci::{ConfigPorts, ConfigSpace, Ecam, FunctionSetup, HostBridge, Identity};
 use crate::pci::{PciBus, PciDevice, PciFunction};
 use crate::sync::{Arc, AtomicU32, Mutex, OnceLock, Ordering, PoisonError};
 use crate::{Device, DeviceError, DeviceInfo, Inspector, Property, Realize, ResetType};
+use memory::Dram;
 use memory_core::{MemoryError, RegionRef, Width};
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +16,14 @@ use serde::{Deserialize, Serialize};
 const PCIEXBAR: usize = 0x60;
 /// PCIEXBAR after power on: at 0xb0000000, of 256 MiB, and not there.
 const PCIEXBAR_POWER_ON: u64 = 0xb000_0000;
-/// SMRAM control and its extension.
-const SMRAM: usize = 0x9d;
 
-/// The host bridge. Exports the bus `pcie.0`, `config-address` (map it at port 0xcf8) and `config-data` (at port 0xcfc).
+/// The host bridge. Exports the bus `pcie.0`, `config-address` (map it at port 0xcf8) and `config-data` (at port 0xcfc). With
+/// `ram` it also maps that into `system`, below and above 4 GiB, reroutes the areas from 640 KiB to 1 MiB, hides RAM, and exports
+/// `smram`: what processors in system management mode see above all other memory.
 #[derive(Serialize, Deserialize, Debug)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Q35 {
-    /// The region that the window for configuration is mapped into.
+    /// The region in which memory and the window for configuration show.
     #[serde(default = "default_system")]
     system: String,
     /// The region in which the memory of functions shows.
@@ -28,6 +32,12 @@ pub struct Q35 {
     /// The region in which their ports show.
     #[serde(default = "default_io")]
     io: String,
+    /// All RAM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ram: Option<String>,
+    /// MiB of the largest TSEG, which is QEMU's own: 0 if there is none.
+    #[serde(default = "default_extended_tseg")]
+    extended_tseg_mbytes: u16,
     /// The name of the bus.
     #[serde(default = "default_bus_name")]
     bus_name: String,
@@ -49,6 +59,7 @@ struct Wiring {
     system: RegionRef,
     bus: Arc<PciBus>,
     ecam: Ecam,
+    dram: Option<Dram>,
     _ports: ConfigPorts,
 }
 
@@ -70,6 +81,10 @@ fn default_io() -> String {
     "io".to_owned()
 }
 
+fn default_extended_tseg() -> u16 {
+    16
+}
+
 fn default_bus_name() -> String {
     "pcie.0".to_owned()
 }
@@ -80,7 +95,6 @@ const IDENTITY: Identity =
 /// Registers of the bridge's own as they are after power on.
 fn power_on(config: &mut ConfigSpace) {
     config.set_quad(PCIEXBAR, PCIEXBAR_POWER_ON);
-    config.set(SMRAM, &[0x02, 0x38]);
 }
 
 /// Address and size of the window that a value of PCIEXBAR says, if it is there.
@@ -119,6 +133,22 @@ impl Q35 {
     }
 }
 
+impl Q35 {
+    /// Makes memory what the registers say.
+    fn follow(&self) {
+        let _mapping = self.mapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = self.pci.config(|config| {
+            memory::protect(config, self.extended_tseg_mbytes);
+            config.clone()
+        });
+        let dram = self.wiring.get().and_then(|wiring| wiring.dram.as_ref());
+        let Some(result) = dram.map(|dram| dram.follow(&config, self.extended_tseg_mbytes)) else { return };
+        if let Err(error) = result {
+            tracing::warn!(%error, "the memory map stays as it was");
+        }
+    }
+}
+
 impl HostBridge for Q35 {
     fn root_bus(&self) -> Option<&Arc<PciBus>> {
         self.wiring.get().map(|wiring| &wiring.bus)
@@ -138,6 +168,9 @@ impl PciDevice for Q35 {
         if offset < PCIEXBAR + 8 && PCIEXBAR < offset + width.len() {
             self.map();
         }
+        if memory::is_hit(offset, width.len()) {
+            self.follow();
+        }
     }
 
     fn bus_reset(&self, kind: ResetType) {
@@ -155,18 +188,32 @@ impl Device for Q35 {
         ctx.export_bus(&bus);
         let ports = ConfigPorts::new(ctx, &self)?;
         let ecam = Ecam::new(ctx, &self)?;
+        let dram = match &self.ram {
+            Some(ram) => {
+                let ram = ctx.region("ram", ram)?;
+                Some(Dram::new(ctx, &self, &system, &ram, &memory)?)
+            }
+            None => None,
+        };
         let mut setup = FunctionSetup::new(IDENTITY).at(&bus, 0);
         power_on(setup.config());
-        let _ = self.wiring.set(Wiring { system, bus, ecam, _ports: ports });
+        memory::reset(setup.config(), self.extended_tseg_mbytes);
+        let _ = self.wiring.set(Wiring { system, bus, ecam, dram, _ports: ports });
         self.pci.realize(ctx, &self, setup)?;
         self.map();
+        self.pci.config(|config| memory::restore(config, self.extended_tseg_mbytes));
+        self.follow();
         Ok(())
     }
 
     fn reset(&self, _kind: ResetType) {
         self.state.config_address.store(0, Ordering::Relaxed);
-        self.pci.reset(power_on);
+        self.pci.reset(|config| {
+            power_on(config);
+            memory::reset(config, self.extended_tseg_mbytes);
+        });
         self.map();
+        self.follow();
     }
 
     fn inspect(&self, out: &mut Inspector) {
@@ -187,7 +234,19 @@ inventory::submit! {
                 name: "system",
                 kind: "region",
                 default: Some("system"),
-                about: "where the window for PCI Express configuration is mapped",
+                about: "where memory and the window for PCI Express configuration show",
+            },
+            Property {
+                name: "ram",
+                kind: "region",
+                default: Some("none"),
+                about: "all RAM, which the bridge shows below and above 4 GiB",
+            },
+            Property {
+                name: "extended-tseg-mbytes",
+                kind: "u16",
+                default: Some("16"),
+                about: "MiB of the largest TSEG, 0 if there is none",
             },
             Property {
                 name: "memory",
