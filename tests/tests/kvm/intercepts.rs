@@ -75,6 +75,30 @@ fn an_event_on_a_port_is_signalled_with_and_without_a_value() {
 }
 
 #[test]
+fn an_event_of_any_width_on_a_port_is_signalled_by_each() {
+    let Some(mut board) = Board::new("an_event_of_any_width_on_a_port_is_signalled_by_each") else { return };
+    let registers = Registers::plain();
+    let region = board.tree().mmio("registers", 8u64, AccessRules::new(), registers.clone()).build().unwrap();
+    let region = board.map_port(0x300, region);
+    let any = event();
+    region.add_ioevent(IoEvent::new(0, Width::W1, any.clone()).any_width()).unwrap();
+    board.load(16, |a| {
+        a.mov(dx, 0x300)?;
+        a.out(dx, al)?;
+        a.out(dx, ax)?;
+        a.out(dx, eax)?;
+        a.inc(dx)?;
+        a.out(dx, al)?;
+        a.out(SAY, al)?;
+        a.hlt()
+    });
+    let _running = board.run();
+    board.said();
+    assert_eq!(any.take(), 3);
+    assert_eq!(registers.written.lock().unwrap().len(), 1, "the next port is another");
+}
+
+#[test]
 fn the_value_of_an_event_is_compared_in_the_devices_byte_order() {
     let Some(mut board) = Board::new("the_value_of_an_event_is_compared_in_the_devices_byte_order") else {
         return;

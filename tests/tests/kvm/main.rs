@@ -22,5 +22,6 @@ mod maps;
 mod memory;
 mod modes;
 mod ports;
+mod races;
 mod slots;
 mod threads;
