@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acpi;
 mod clock;
 mod console;
 mod countdown;

@@ -39,7 +39,7 @@ pub(crate) struct Board {
     pub(crate) ram: Arc<RamBlock>,
     pub(crate) space: Arc<AddressSpace>,
     pub(crate) host: Host,
-    /// Regions that devices find by name: those of the board are `pci` and `io`.
+    /// Regions that devices find by name: those of the board are `pci`, `io` and `system`.
     pub(crate) regions: BTreeMap<String, RegionRef>,
     /// Buses that devices have exported.
     pub(crate) buses: Mutex<Vec<Arc<PciBus>>>,
@@ -72,7 +72,7 @@ impl Board {
         root.map(PCI, &window).unwrap();
         let config = SpaceConfig { unassigned: Unassigned::AllOnes, ..SpaceConfig::default() };
         let ports = system.address_space("io", &io, config).unwrap();
-        let named = [("pci", &pci), ("io", &io)];
+        let named = [("pci", &pci), ("io", &io), ("system", &root)];
         let regions = named.map(|(name, region)| (name.to_owned(), region.by_ref().clone())).into();
         let (buses, pci) = (Mutex::default(), [pci, io, window]);
         Self {

@@ -1,9 +1,17 @@
-//! The LPC bridge of Intel's ICH9 (datasheet 316972), as far as it is PCI: routing of PCI interrupts, and the reset control register.
+//! The LPC bridge of Intel's ICH9 (datasheet 316972): routing of PCI interrupts, the reset control register, power management
+//! with its watchdog, the chipset configuration registers.
+
+mod chip_config;
+mod pm;
+mod tco;
 
 use crate::pci::{ConfigSpace, FunctionSetup, Identity, PciDevice, PciFunction, PciIrqRouter, PirqRouter};
-use crate::sync::{Arc, AtomicU32, OnceLock, Ordering};
-use crate::{Device, DeviceError, DeviceInfo, Inspector, IrqLine, Power, PowerRequest, Realize, ResetType};
+use crate::sync::{Arc, AtomicU32, Mutex, OnceLock, Ordering, PoisonError};
+use crate::{
+    Device, DeviceError, DeviceInfo, Inspector, IrqLine, Power, PowerRequest, Property, Realize, ResetType,
+};
 use memory_core::{AccessRules, BusFault, Region, TxAttrs, Width};
+use pm::{PmState, PmWiring};
 use serde::{Deserialize, Serialize};
 
 /// Routing registers of requests A to D, and of E to H.
@@ -21,9 +29,24 @@ const KEPT: u64 = 0x0a;
 
 /// The LPC bridge. Exports `reset-control` (map it at port 0xcf9, over the address port, with priority 1), and drives the ISA
 /// lines `isa`, 0 to 15, and the inputs of an I/O APIC `pirq`, one for each of the requests A to H.
+///
+/// The ports of power management show in `io` and the chipset configuration registers in `system`, where the guest says;
+/// `apm` is to be mapped at port 0xb2. `smi` is pulsed when the guest's firmware is to be called for system management; the inputs `power-button`
+/// and `gpe`, 0 to 63, are events of ACPI. A watchdog that runs out twice tells the machine, unless the guest or `noreboot`
+/// keeps it from that.
 #[derive(Serialize, Deserialize, Debug)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Ich9Lpc {
+    /// The region that the ports of power management are mapped into.
+    #[serde(default = "default_io")]
+    io: String,
+    /// The region that the chipset configuration registers are mapped into.
+    #[serde(default = "default_system")]
+    system: String,
+    /// The board keeps the watchdog from resetting anything, whatever the guest says.
+    #[serde(default)]
+    noreboot: bool,
+
     #[serde(skip)]
     wiring: OnceLock<Wiring>,
 
@@ -37,6 +60,9 @@ pub struct Ich9Lpc {
 struct Wiring {
     pirq: PirqRouter,
     apic: Vec<IrqLine>,
+    /// What holds each of the APIC's inputs high. Lock order: after those of functions and buses.
+    requests: Mutex<Requests>,
+    pm: PmWiring,
     power: Power,
     _reset: Region,
 }
@@ -45,6 +71,51 @@ struct Wiring {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct State {
     reset_control: AtomicU32,
+    /// Held while interrupts are set and configuration space is looked at; never while dispatching. Lock order: before the
+    /// function's.
+    pm: Mutex<PmState>,
+}
+
+/// Inputs of the APIC that are high, a bit each.
+#[derive(Debug, Default)]
+struct Requests {
+    /// For functions.
+    pci: u32,
+    /// For power management.
+    sci: u32,
+}
+
+fn default_io() -> String {
+    "io".to_owned()
+}
+
+fn default_system() -> String {
+    "system".to_owned()
+}
+
+impl Wiring {
+    fn change_requests(&self, change: impl FnOnce(&mut Requests)) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut requests);
+        let high = requests.pci | requests.sci;
+        for (number, line) in self.apic.iter().enumerate() {
+            line.set(high >> number & 1 != 0);
+        }
+    }
+
+    /// Sets the system control interrupt, which the low three bits of ACPI_CNTL lead to an ISA line or to an input of the APIC,
+    /// 20 or 21.
+    fn route_sci(&self, select: u8, level: bool) {
+        for (number, line) in [(0, 9), (1, 10), (2, 11)] {
+            self.pirq.hold(line, level && select == number);
+        }
+        let sci = match select {
+            4 if level => 1 << 4,
+            5 if level => 1 << 5,
+            _ => 0,
+        };
+        self.change_requests(|requests| requests.sci = sci);
+    }
 }
 
 const IDENTITY: Identity =
@@ -55,6 +126,7 @@ fn power_on(config: &mut ConfigSpace) {
     for registers in PIRQ_ROUT {
         config.set(registers, &[0x80; 4]);
     }
+    pm::power_on(config);
 }
 
 impl Ich9Lpc {
@@ -95,8 +167,10 @@ impl PciIrqRouter for Ich9Lpc {
     fn set_irq(&self, irq: u32, level: bool) {
         let Some(wiring) = self.wiring.get() else { return };
         wiring.pirq.set_request(irq, level);
-        let line = usize::try_from(irq).ok().and_then(|irq| wiring.apic.get(irq));
-        line.into_iter().for_each(|line| line.set(level));
+        let bit = 1_u32.checked_shl(irq).unwrap_or_default();
+        wiring.change_requests(|requests| {
+            requests.pci = if level { requests.pci | bit } else { requests.pci & !bit };
+        });
     }
 }
 
@@ -108,6 +182,10 @@ impl PciDevice for Ich9Lpc {
     fn config_written(&self, offset: usize, width: Width) {
         if PIRQ_ROUT.iter().any(|at| offset < at + 4 && *at < offset + width.len()) {
             self.route_requests();
+        }
+        let touches = |at: usize, len: usize| offset < at + len && at < offset + width.len();
+        if touches(pm::PMBASE, 5) || touches(pm::GEN_PMCON_1, 1) || touches(pm::RCBA, 4) {
+            self.follow_config();
         }
     }
 
@@ -126,17 +204,20 @@ impl Device for Ich9Lpc {
         let power = ctx.host().power.clone();
         let mut setup = FunctionSetup::new(IDENTITY).multifunction();
         power_on(setup.config());
-        let _ = self.wiring.set(Wiring { pirq, apic, power, _reset: reset });
+        let (pm, requests) = (self.make_pm(ctx)?, Mutex::default());
+        let _ = self.wiring.set(Wiring { pirq, apic, requests, pm, power, _reset: reset });
         self.pci.realize(ctx, &self, setup)?;
         self.pci.bus().into_iter().for_each(|bus| _ = bus.set_router(&self));
         self.route_requests();
+        self.run_pm();
         Ok(())
     }
 
-    fn reset(&self, _kind: ResetType) {
+    fn reset(&self, kind: ResetType) {
         self.pci.reset(power_on);
         self.state.reset_control.store(0, Ordering::Relaxed);
         self.route_requests();
+        self.reset_pm(kind);
     }
 
     fn inspect(&self, out: &mut Inspector) {
@@ -144,17 +225,39 @@ impl Device for Ich9Lpc {
         for (name, route) in ('A'..).zip(routes) {
             out.register(format!("PIRQ{name}"), route.into());
         }
+        self.inspect_pm(out);
     }
 }
 
 inventory::submit! {
     DeviceInfo {
         tag: "ich9-lpc",
-        about: "LPC bridge of the ICH9: PCI interrupts to ISA lines and an I/O APIC, reset control",
-        properties: &[],
+        about: "LPC bridge of the ICH9: PCI interrupts to ISA lines and an I/O APIC, reset control, power management, watchdog",
+        properties: &[
+            Property {
+                name: "io",
+                kind: "region",
+                default: Some("io"),
+                about: "where the ports of power management are mapped",
+            },
+            Property {
+                name: "system",
+                kind: "region",
+                default: Some("system"),
+                about: "where the chipset configuration registers are mapped",
+            },
+            Property {
+                name: "noreboot",
+                kind: "bool",
+                default: Some("false"),
+                about: "whether the board keeps the watchdog from resetting anything",
+            },
+        ],
         example: "{}",
     }
 }
 
+#[cfg(test)]
+mod pm_tests;
 #[cfg(test)]
 mod tests;
