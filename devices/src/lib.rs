@@ -54,6 +54,7 @@ pub mod pc_gsi;
 pub mod pc_memory_controller;
 pub mod pc_testdev;
 pub mod pci;
+pub mod pci_bridge;
 pub mod pci_testdev;
 pub mod piix3;
 pub mod plic;

@@ -160,6 +160,7 @@ impl PciBus {
         });
         if let Some(device) = device {
             device.function().update();
+            device.activated();
         }
     }
 

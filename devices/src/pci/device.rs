@@ -12,6 +12,9 @@ pub trait PciDevice: Send + Sync + 'static {
     /// The function.
     fn function(&self) -> &PciFunction;
 
+    /// The machine has all of the device: the guest sees the function from now on.
+    fn activated(&self) {}
+
     /// The guest is about to read `width` bytes at `offset` of configuration space.
     fn before_config_read(&self, _offset: usize, _width: Width) {}
 

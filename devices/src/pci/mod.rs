@@ -11,6 +11,7 @@
 
 mod address;
 mod bar;
+mod bridge;
 mod bus;
 mod config;
 mod device;
@@ -27,6 +28,7 @@ mod setup;
 
 pub use address::{BadPciAddress, PciAddress};
 pub use bar::BarKind;
+pub use bridge::PciBridge;
 pub use bus::{PciBus, PciIrqRouter};
 pub use config::{CONFIG_SIZE, ConfigSpace, EXPRESS_CONFIG_SIZE};
 pub use device::PciDevice;
@@ -37,3 +39,6 @@ pub use msix::MsixSetup;
 pub use pirq::{ISA_LINES, PirqRouter};
 pub use seat::{Buses, Seat, SlotRequest};
 pub use setup::{FunctionSetup, Identity};
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,7 @@ const TYPES: &[&str] = &[
     "pc-gsi",
     "pc-memory-controller",
     "pc-testdev",
+    "pci-bridge",
     "pci-testdev",
     "piix3",
     "port92",
