@@ -1,7 +1,11 @@
 //! What a machine starts with: images in memory, a device tree, and where the CPU begins.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod linux;
 mod x86;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub use linux::KernelError;
 pub use x86::X86Start;
 
 use crate::fdt::{FdtError, ram_ranges};
@@ -41,7 +45,9 @@ pub enum BootError {
         machine: String,
     },
     /// There is no guest, and the program has none that runs on such a CPU.
-    #[error("`{machine}` has nothing to run: say `--firmware FILE`, for example SeaBIOS's")]
+    #[error(
+        "`{machine}` has nothing to run: say `--firmware FILE`, for example SeaBIOS's, or `--kernel FILE`"
+    )]
     NoGuest {
         /// The machine.
         machine: String,
@@ -74,6 +80,10 @@ pub enum BootError {
         /// Its length.
         len: usize,
     },
+    /// A kernel of an x86 is wrong.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     /// An image is wrong.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -104,6 +114,11 @@ pub enum CpuStart {
 pub struct BootPlan {
     images: Vec<Image>,
     start: CpuStart,
+    /// Which says itself how it begins.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    kernel: Option<linux::Kernel>,
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    kernel: Option<()>,
 }
 
 impl BootPlan {
@@ -130,8 +145,11 @@ impl BootPlan {
     /// As for [`BootPlan::new`].
     pub fn without_cpu(machine: &Machine, request: &BootRequest) -> Result<Self, BootError> {
         let is_asked = request.firmware.is_some() || request.kernel.is_some();
-        let images = if is_asked { Self::new(machine, request)?.images } else { Vec::new() };
-        Ok(Self { images, start: CpuStart::None })
+        let nothing = Self { images: Vec::new(), start: CpuStart::None, kernel: None };
+        if !is_asked {
+            return Ok(nothing);
+        }
+        Ok(Self { start: CpuStart::None, ..Self::new(machine, request)? })
     }
 
     /// The address of the device tree, for a CPU that is handed one.
@@ -176,7 +194,7 @@ impl BootPlan {
         let tree = Image::from_bytes("the device tree", &tree, dtb)?;
         tree.check(space, &images)?;
         images.push(tree);
-        Ok(Self { images, start: CpuStart::Harts { entry, dtb } })
+        Ok(Self { images, start: CpuStart::Harts { entry, dtb }, kernel: None })
     }
 
     /// Writes the images to memory, and says where the CPU begins.
@@ -184,8 +202,11 @@ impl BootPlan {
     /// # Errors
     /// Memory that is not there any more.
     pub fn load(&self, machine: &Machine) -> Result<CpuStart, BootError> {
-        if let Some(space) = machine.cpu_space() {
-            self.images.iter().try_for_each(|image| image.write(space))?;
+        let Some(space) = machine.cpu_space() else { return Ok(self.start) };
+        self.images.iter().try_for_each(|image| image.write(space))?;
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        if let Some(kernel) = &self.kernel {
+            return Ok(CpuStart::X86(kernel.load(space)?));
         }
         Ok(self.start)
     }

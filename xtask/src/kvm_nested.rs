@@ -52,6 +52,15 @@ impl Default for Options {
     }
 }
 
+/// Debian's newest kernel for virtual machines, a bzImage: the one in `target/kvm-nested`, or else it is fetched.
+///
+/// # Errors
+///
+/// It is not there and cannot be fetched.
+pub fn kernel(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(Kernel::ensure(workspace)?.image)
+}
+
 /// Boots the kernel and runs the tests; true if all that ran passed, and some did. What is missing for it is said.
 ///
 /// # Errors

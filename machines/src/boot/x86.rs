@@ -1,5 +1,7 @@
-//! How an x86 starts: from the reset vector, in firmware.
+//! How an x86 starts: from the reset vector, in firmware, or in a kernel.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+use super::linux::Kernel;
 use super::{BootError, BootPlan, BootRequest, CpuStart};
 use crate::file::CpuSpec;
 use crate::image::{Image, read_file};
@@ -15,6 +17,17 @@ const FIRMWARE_END: u64 = 1 << 32;
 pub enum X86Start {
     /// As after a reset: real mode, 16 bytes below 4 GiB.
     Reset,
+    /// Protected mode without paging, flat segments, interrupts off: a kernel's entry.
+    Kernel {
+        /// The first instruction.
+        eip: u32,
+        /// The address of PVH's start information.
+        ebx: u32,
+        /// The address of Linux's boot parameters.
+        esi: u32,
+        /// The address of the descriptors of the segments.
+        gdt: u64,
+    },
 }
 
 impl X86Start {
@@ -23,6 +36,7 @@ impl X86Start {
     pub(crate) fn on_kvm(self) -> crate::kvm::Start {
         match self {
             Self::Reset => crate::kvm::Start::Reset,
+            Self::Kernel { eip, ebx, esi, gdt } => crate::kvm::Start::Kernel { eip, ebx, esi, gdt },
         }
     }
 }
@@ -43,7 +57,13 @@ pub(super) fn plan(
                 end.checked_sub(len).ok_or_else(|| BootError::NoStart { name: name.clone(), len, end })?;
             let image = Image::raw(&name, bytes, start)?;
             image.check(space, &[])?;
-            Ok(BootPlan { images: vec![image], start: CpuStart::X86(X86Start::Reset) })
+            Ok(BootPlan { images: vec![image], start: CpuStart::X86(X86Start::Reset), kernel: None })
+        }
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        (None, Some(kernel)) => {
+            let name = kernel.display().to_string();
+            let kernel = Kernel::new(name, read_file(kernel, Size::FULL)?, &request.bootargs)?;
+            Ok(BootPlan { images: Vec::new(), start: CpuStart::None, kernel: Some(kernel) })
         }
         (Some(_), Some(_)) => Err(BootError::Both { machine: machine() }),
         (None, _) => Err(BootError::NoGuest { machine: machine() }),

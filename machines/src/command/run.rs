@@ -23,7 +23,8 @@ pub(crate) struct RunArgs {
     /// Image that runs first: in M-mode an ELF file or a raw image, from an x86's reset vector a raw one
     #[arg(long, visible_alias = "bios", value_name = "FILE")]
     firmware: Option<PathBuf>,
-    /// Image that the firmware starts; without firmware it runs in M-mode
+    /// Image that the firmware starts; without firmware it runs in M-mode. Of an x86 a Linux bzImage, or an ELF file with a PVH
+    /// entry
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// Command line of the kernel

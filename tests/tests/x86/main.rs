@@ -13,6 +13,7 @@
 
 mod command;
 mod firmware;
+mod linux;
 mod mini;
 mod seabios;
 
