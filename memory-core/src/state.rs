@@ -120,11 +120,19 @@ impl State {
     /// Records a change that the tree has made.
     pub(crate) fn changed(&mut self, id: RegionId, undo: Option<Undo>) {
         if let Some(undo) = undo {
-            let size = self.tree.get(id).map_or(Size::ZERO, |node| node.size);
-            let size = if let Undo::Size(_, old) = undo { old.max(size) } else { size };
+            let node = self.tree.get(id);
+            let (size, place) = node.map_or((Size::ZERO, None), |node| (node.size, node.placement));
+            let mut largest = size;
+            if let Undo::Size(_, old) = undo {
+                largest = old.max(size);
+                // it may be mapped elsewhere before the commit, where nothing tells how much was seen here
+                if let Some(place) = place {
+                    self.damage.add(place.parent, AddrRange::from_size(place.address, largest));
+                }
+            }
             self.undo.push(undo);
             self.damage.change(id);
-            self.damage.add(id, AddrRange::from_size(0, size));
+            self.damage.add(id, AddrRange::from_size(0, largest));
         }
     }
 

@@ -25,6 +25,7 @@ mod map;
 mod order;
 mod publish;
 mod removal;
+mod rerender;
 mod section;
 mod single;
 mod transfer;

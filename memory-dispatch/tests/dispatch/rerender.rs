@@ -1,0 +1,33 @@
+//! Changes that are seen by way of something else than what changed last.
+
+use crate::board::{ATTRS, counting};
+use memory_core::{Region, Size, Width};
+use memory_dispatch::{MemorySystem, SpaceConfig};
+
+fn system() -> (MemorySystem, Region) {
+    let system = MemorySystem::new();
+    system.check_rendering();
+    let root = system.memory().container("root", Size::FULL).build().unwrap();
+    (system, root)
+}
+
+#[test]
+fn what_a_container_showed_before_it_shrank_and_moved_in_one_transaction_is_gone() {
+    let (system, root) = system();
+    let memory = system.memory();
+    let bus = memory.container("bus", 0x8000u64).build().unwrap();
+    let low = memory.ram("low", counting(0x1000, 0)).build().unwrap();
+    let high = memory.ram("high", counting(0x1000, 0)).build().unwrap();
+    bus.map(0, &low).unwrap();
+    bus.map(0x6000, &high).unwrap();
+    root.map(0x1_0000, &bus).unwrap();
+    let space = system.address_space("memory", &root, SpaceConfig::default()).unwrap();
+    assert!(space.load(0x1_6000, Width::W4, ATTRS).is_ok());
+    let moved = memory.transaction(|_| {
+        bus.set_size(0x1000u64)?;
+        bus.set_address(0x4_0000)
+    });
+    moved.unwrap();
+    assert!(space.load(0x4_0000, Width::W4, ATTRS).is_ok());
+    assert!(space.load(0x1_6000, Width::W4, ATTRS).is_err());
+}
