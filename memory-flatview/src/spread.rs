@@ -67,7 +67,7 @@ impl Spread {
         }
         while let Some((region, window)) = rest.pop() {
             if let Some(window) = spread.windows.entry(region).or_default().add(window) {
-                above(tree, region, window, &mut rest);
+                above(tree, (region, damage.changed().contains(&region)), window, &mut rest);
             }
         }
         spread
@@ -96,13 +96,19 @@ impl Spread {
     }
 }
 
-/// Who shows `window` of `region`, and where.
-fn above(tree: &Tree, region: RegionId, window: AddrRange, rest: &mut Vec<(RegionId, AddrRange)>) {
+/// Who shows `window` of `region`, and where. If it changed itself, an alias that is looked through now may have been more than
+/// that before: its target shrank.
+fn above(
+    tree: &Tree,
+    (region, changed): (RegionId, bool),
+    window: AddrRange,
+    rest: &mut Vec<(RegionId, AddrRange)>,
+) {
     let Some(node) = tree.get(region) else { return };
     for id in node.aliases_near(window) {
         if let Some(alias) = tree.get(id)
             && let Some(seen) = through(alias, window)
-            && !only_leads(tree, id, alias)
+            && (changed || !only_leads(tree, id, alias))
         {
             rest.push((id, seen));
         }

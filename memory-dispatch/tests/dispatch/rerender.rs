@@ -31,3 +31,24 @@ fn what_a_container_showed_before_it_shrank_and_moved_in_one_transaction_is_gone
     assert!(space.load(0x4_0000, Width::W4, ATTRS).is_ok());
     assert!(space.load(0x1_6000, Width::W4, ATTRS).is_err());
 }
+
+#[test]
+fn an_alias_that_comes_to_show_all_of_a_target_which_shrinks_shows_no_more_than_that() {
+    let (system, _root) = system();
+    let memory = system.memory();
+    let ram = memory.ram("ram", counting(0x2000, 0)).build().unwrap();
+    let alias = memory.alias("alias", &ram, 0, 0x1000u64).build().unwrap();
+    let placed = memory.alias("placed", &ram, 0, 0x1000u64).build().unwrap();
+    let master = memory.container("master", Size::FULL).build().unwrap();
+    master.map(0, &placed).unwrap();
+    let spaces = [&alias, &placed, &master]
+        .map(|root| system.address_space("space", root, SpaceConfig::default()).unwrap());
+    let shows = |address| spaces.each_ref().map(|space| space.load(address, Width::W4, ATTRS).is_ok());
+    assert_eq!(shows(0xf00), [true; 3]);
+    ram.set_size(0x800u64).unwrap();
+    assert_eq!(shows(0xf00), [false; 3]);
+    ram.set_size(0x2000u64).unwrap();
+    assert_eq!(shows(0xf00), [true; 3]);
+    ram.set_size(0u64).unwrap();
+    assert_eq!(shows(0), [false; 3]);
+}
