@@ -460,7 +460,7 @@ impl Drop for Work<'_> {
             return;
         }
         state.roll_back(0);
-        state.settle();
+        state.abandon();
         state.settle_logs();
         let memory = Arc::as_ptr(&self.memory.inner) as usize;
         HELD.with(|held| held.borrow_mut().retain(|held| held.memory != memory));

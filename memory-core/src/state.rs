@@ -26,6 +26,8 @@ pub(crate) struct State {
     /// Where in `undo` each open level of the transaction begins.
     levels: Vec<usize>,
     damage: Damage,
+    /// A listener panicked at a removal, which stays: it is in `damage` until a commit has published it.
+    is_behind: bool,
     /// Regions whose block may not be logged as it should be.
     relog: BTreeSet<RegionId>,
     blocks: Arc<Blocks>,
@@ -72,11 +74,21 @@ impl State {
         self.levels.truncate(level);
     }
 
-    /// Forgets how to take back, and what was touched.
+    /// Forgets how to take back, and what was touched, which is published.
     pub(crate) fn settle(&mut self) {
         self.levels.clear();
         self.undo.clear();
         self.damage.clear();
+        self.is_behind = false;
+    }
+
+    /// The same once all levels are closed, by a panic maybe: what no level could take back is still to be published.
+    pub(crate) fn abandon(&mut self) {
+        self.is_behind |= !self.undo.is_empty();
+        self.undo.clear();
+        if !self.is_behind {
+            self.damage.clear();
+        }
     }
 
     /// What the transaction has changed.

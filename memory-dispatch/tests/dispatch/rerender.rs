@@ -2,7 +2,10 @@
 
 use crate::board::{ATTRS, counting};
 use memory_core::{Region, Size, Width};
-use memory_dispatch::{MemorySystem, SpaceConfig};
+use memory_dispatch::{Listener, MemorySystem, Refusal, Section, SpaceConfig};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn system() -> (MemorySystem, Region) {
     let system = MemorySystem::new();
@@ -51,4 +54,31 @@ fn an_alias_that_comes_to_show_all_of_a_target_which_shrinks_shows_no_more_than_
     assert_eq!(shows(0xf00), [true; 3]);
     ram.set_size(0u64).unwrap();
     assert_eq!(shows(0), [false; 3]);
+}
+
+/// Panics once when it is told that something goes.
+#[derive(Default)]
+struct Panics(AtomicBool);
+
+impl Listener for Panics {
+    fn region_del(&self, _: &Section) -> Result<(), Refusal> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "once");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_removal_that_a_listener_panicked_at_is_seen_after_the_next_commit() {
+    let (system, root) = system();
+    let memory = system.memory();
+    let near = memory.ram("near", counting(0x1000, 0)).build().unwrap();
+    let far = memory.ram("far", counting(0x1000, 0)).build().unwrap();
+    root.map(0, &near).unwrap();
+    root.map(0x8000, &far).unwrap();
+    let space = system.address_space("memory", &root, SpaceConfig::default()).unwrap();
+    let _guard = system.listen(Arc::new(Panics::default()), 0, None).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(near))).is_err());
+    far.set_address(0x9000).unwrap();
+    assert!(space.load(0, Width::W4, ATTRS).is_err());
+    assert!(space.load(0x9000, Width::W4, ATTRS).is_ok());
 }
