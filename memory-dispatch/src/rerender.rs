@@ -36,6 +36,8 @@ impl SystemInner {
                 fresh.push(Fresh { space, new });
             }
         }
+        // shown by spaces alone whose end goes on: it stays behind, and must not be what another space begins with
+        self.publications().forget_unless(spread.reached(), |root| rendered.contains_key(&root));
         fresh
     }
 

@@ -205,6 +205,18 @@ impl Publications {
         self.lock().of_root.get(&root).cloned()
     }
 
+    /// Forgets which view is that of a root, for those of `roots` that are not `rendered`. Whoever shows such a view holds it.
+    pub(crate) fn forget_unless(
+        &self,
+        roots: impl Iterator<Item = RegionId>,
+        rendered: impl Fn(RegionId) -> bool,
+    ) {
+        let mut published = self.lock();
+        for root in roots.filter(|root| !rendered(*root)) {
+            published.of_root.remove(&root);
+        }
+    }
+
     /// The new views are shown.
     pub(crate) fn begin(&self, fresh: &[Fresh<'_>]) {
         let mut published = self.lock();

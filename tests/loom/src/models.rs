@@ -17,6 +17,7 @@ pub static ALL: &[Model] = &[
     publish::TWO_CHANGES,
     publish::COMMITTED,
     publish::ROMD,
+    publish::SPACE_MADE_AGAIN,
     handle::ACTIVE,
     handle::WAKES,
     handle::PARKS,

@@ -4,7 +4,8 @@ use crate::machine::{ATTRS, Constant, Machine};
 use crate::model::Model;
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
-use memory_core::{MemoryError, RamBlock, Region, Width};
+use memory_core::{MemoryError, RamBlock, Region, Size, Width};
+use memory_dispatch::SpaceConfig;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -116,4 +117,37 @@ fn romd() {
     with.join().unwrap();
     without.join().unwrap();
     assert_eq!(machine.load(0), Ok(ARRAY));
+}
+
+pub const SPACE_MADE_AGAIN: Model = Model {
+    name: "publish-space-made-again",
+    proves: "a space shows the present map, also if another one that showed the same root went meanwhile",
+    threads: 2,
+    preemptions: Some(3),
+    run: space_made_again,
+};
+
+fn space_made_again() {
+    let machine = Machine::new();
+    let bus = machine.system.memory().container("bus", Size::FULL).build().unwrap();
+    let (_, ram) = machine.ram(0);
+    ram.unmap().unwrap();
+    let far = machine.system.memory().ram("far", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+    bus.map(0, &ram).unwrap();
+    bus.map(0x8000, &far).unwrap();
+    let space = || machine.system.address_space("bus", &bus, SpaceConfig::default()).unwrap();
+    let before = space();
+    // references to spaces are `std`'s, so both sides touch something for the checker to try both orders
+    let step = Arc::new(AtomicBool::new(false));
+    let other_step = step.clone();
+    let drops = thread::spawn(move || {
+        other_step.store(true, Ordering::Relaxed);
+        drop(before);
+    });
+    step.load(Ordering::Relaxed);
+    ram.set_address(0x1000).unwrap();
+    let after = space();
+    assert!(after.load(0x1000, Width::W4, ATTRS).is_ok(), "the present map");
+    assert!(after.load(0, Width::W4, ATTRS).is_err(), "the map of before");
+    drops.join().unwrap();
 }
