@@ -1,9 +1,10 @@
 //! `flatland run` with x86 machines, as people meet it.
 
-use crate::firmware::{EXIT, flat, real, request};
+use crate::firmware::{DEBUG, EXIT, flat, real, request};
 use crate::has_kvm;
 use iced_x86::code_asm::*;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -97,4 +98,28 @@ fn where_kvm_is_missing_or_not_permitted_the_message_says_which() {
 /// Whether this process may become another user.
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
+}
+
+#[test]
+fn a_signal_ends_a_guest_that_never_would() {
+    if !has_kvm("a_signal_ends_a_guest_that_never_would") {
+        return;
+    }
+    let (_, file) = request(&real(|a| {
+        let mut again = a.create_label();
+        a.mov(dx, DEBUG)?;
+        a.mov(al, u32::from(b'.'))?;
+        a.out(dx, al)?;
+        a.set_label(&mut again)?;
+        a.jmp(again)
+    }));
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        let mut command = flatland(&["run", "x86-mini", "--firmware"]);
+        let mut guest = command.arg(file.path()).stdout(Stdio::piped()).spawn().unwrap();
+        // it runs
+        guest.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let sent = Command::new("kill").args([signal, &guest.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        assert!(guest.wait().unwrap().success(), "{signal}");
+    }
 }

@@ -176,3 +176,32 @@ fn a_machine_without_an_accelerator_has_its_devices_and_runs_nothing() {
     let nothing = BootPlan::without_cpu(&machine, &BootRequest::default()).unwrap();
     assert_eq!(runner.run(&nothing).unwrap(), Stopped::Quit);
 }
+
+#[test]
+fn a_reset_starts_the_processor_and_the_firmware_anew_and_leaves_memory() {
+    if !has_kvm("a_reset_starts_the_processor_and_the_firmware_anew_and_leaves_memory") {
+        return;
+    }
+    // counts its starts in RAM, and ends at the third
+    let guest = flat(|a| {
+        let mut over = a.create_label();
+        a.inc(dword_ptr(0x3000))?;
+        a.mov(eax, dword_ptr(0x3000))?;
+        a.mov(dx, DEBUG)?;
+        a.add(al, i32::from(b'0'))?;
+        a.out(dx, al)?;
+        a.cmp(al, i32::from(b'3'))?;
+        a.je(over)?;
+        a.mov(al, 1)?;
+        a.out(0x92, al)?;
+        let mut wait = a.create_label();
+        a.set_label(&mut wait)?;
+        a.jmp(wait)?;
+        a.set_label(&mut over)?;
+        a.mov(al, 5)?;
+        a.out(EXIT, al)?;
+        a.hlt()
+    });
+    let stopped = run(&guest, |session| _ = session.expect("123"));
+    assert_eq!(stopped, Stopped::PoweredOff { code: 11 });
+}
