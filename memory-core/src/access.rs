@@ -96,6 +96,7 @@ pub enum ByteOrder {
 
 impl ByteOrder {
     /// The value of up to 8 bytes in this order.
+    #[inline]
     pub fn decode(self, bytes: &[u8]) -> u64 {
         let step = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
         match self {
@@ -105,6 +106,7 @@ impl ByteOrder {
     }
 
     /// Writes the low `bytes.len()` bytes of `value` in this order.
+    #[inline]
     pub fn encode(self, value: u64, bytes: &mut [u8]) {
         let mut rest = value;
         let mut step = |byte: &mut u8| {

@@ -174,7 +174,10 @@ impl VcpuHandle {
     /// The faults of all pieces, OR-ed.
     pub fn read(&mut self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Result<(), BusFault> {
         match self.look() {
-            Ok(looking) => looking.access(attrs).read(address, bytes),
+            Ok(mut looking) => match looking.read_plain(address, bytes, attrs) {
+                Some(done) => done,
+                None => looking.access(attrs).read(address, bytes),
+            },
             Err(fault) => {
                 bytes.fill(0);
                 Err(fault)
@@ -187,7 +190,11 @@ impl VcpuHandle {
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn write(&mut self, address: u64, bytes: &[u8], attrs: TxAttrs) -> Result<(), BusFault> {
-        self.look()?.access(attrs).write(address, bytes)
+        let mut looking = self.look()?;
+        match looking.write_plain(address, bytes, attrs) {
+            Some(done) => done,
+            None => looking.access(attrs).write(address, bytes),
+        }
     }
 
     /// As [`AddressSpace::load_as`].
@@ -257,6 +264,22 @@ impl<'a> Looking<'a> {
         let found = self.hints.find(self.view, address).map(|range| Found::inside(range, address));
         self.ram.note(found.as_ref());
         found
+    }
+
+    /// A transfer that is one piece, and that a plain one: what an accelerator's exits are.
+    #[inline(always)]
+    fn read_plain(&mut self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Option<Result<(), BusFault>> {
+        let (width, order) = (plain::piece(bytes.len())?, self.space.config().order);
+        let result = plain::load(self.find(address).as_ref(), width, attrs, order)?;
+        order.encode(result.unwrap_or(0), bytes);
+        Some(result.map(|_| ()))
+    }
+
+    /// As [`Looking::read_plain`].
+    #[inline(always)]
+    fn write_plain(&mut self, address: u64, bytes: &[u8], attrs: TxAttrs) -> Option<Result<(), BusFault>> {
+        let (width, order) = (plain::piece(bytes.len())?, self.space.config().order);
+        plain::store(self.find(address).as_ref(), width, order.decode(bytes), attrs, order)
     }
 
     fn access(&self, attrs: TxAttrs) -> Access<'a> {

@@ -32,6 +32,8 @@ pub(super) struct Mailbox {
     thread: ThreadSlot,
     /// Interrupts come from us, and not from a controller in the kernel.
     injects: bool,
+    /// There are vectors. Set with them, before the vCPU is asked to come back and look: its usual entry takes no lock.
+    has_vectors: AtomicBool,
     /// Held for an instant.
     state: Mutex<State>,
     changed: Condvar,
@@ -49,7 +51,8 @@ impl Mailbox {
     pub(super) fn new(pages: Arc<SharedPages>, injects: bool) -> Self {
         let (asked, inside) = (AtomicU32::new(0), AtomicBool::new(false));
         let (thread, state, changed) = Default::default();
-        Self { asked, inside, pages, thread, injects, state, changed }
+        let has_vectors = AtomicBool::new(false);
+        Self { asked, inside, pages, thread, injects, has_vectors, state, changed }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -127,15 +130,21 @@ impl Mailbox {
         if state.vectors.len() < VECTORS || !state.vectors.contains(&vector) {
             state.vectors.push_back(vector);
         }
+        self.has_vectors.store(true, Ordering::SeqCst);
         drop(state);
         self.ask(Asked::KICK);
     }
 
     /// The next interrupt for the guest, if `take` says that it takes one; and whether there are more.
     pub(super) fn next_vector(&self, take: impl FnOnce() -> bool) -> (Option<u8>, bool) {
+        if !self.has_vectors.load(Ordering::SeqCst) {
+            return (None, false);
+        }
         let mut state = self.lock();
         let vector = if !state.vectors.is_empty() && take() { state.vectors.pop_front() } else { None };
-        (vector, !state.vectors.is_empty())
+        let more = !state.vectors.is_empty();
+        self.has_vectors.store(more, Ordering::SeqCst);
+        (vector, more)
     }
 
     /// The guest has halted: the thread sleeps until something is asked, or there is an interrupt, if the guest takes

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Accesses that a report tells.
+const SEEN: usize = 8;
+
 /// Why a vCPU ended.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum VcpuEnd {
@@ -52,6 +55,31 @@ impl fmt::Display for SeenAccess {
         let Self { port, write, address, value, len } = self;
         let (space, kind) = (if *port { "port" } else { "memory" }, if *write { "write" } else { "read" });
         write!(f, "{space} {address:#x} {kind} of {len}: {value:#x}")
+    }
+}
+
+/// The last accesses, in memory that lies beside what each exit touches anyway.
+#[derive(Debug, Default)]
+pub(super) struct LastAccesses {
+    ring: [Option<SeenAccess>; SEEN],
+    /// Where the next one goes, which is where the oldest is.
+    next: usize,
+}
+
+impl LastAccesses {
+    /// Takes the place of the oldest.
+    #[inline]
+    pub(super) fn note(&mut self, access: SeenAccess) {
+        if let Some(place) = self.ring.get_mut(self.next) {
+            *place = Some(access);
+        }
+        self.next = (self.next + 1) % SEEN;
+    }
+
+    /// The oldest first.
+    pub(super) fn in_order(&self) -> Vec<SeenAccess> {
+        let (newer, older) = self.ring.split_at_checked(self.next).unwrap_or_default();
+        older.iter().chain(newer).copied().flatten().collect()
     }
 }
 

@@ -3,15 +3,11 @@
 use super::arch;
 use super::gate::Gate;
 use super::mailbox::{Asked, Mailbox};
-use super::report::{SeenAccess, VcpuEnd, VcpuReport};
+use super::report::{LastAccesses, SeenAccess, VcpuEnd, VcpuReport};
 use super::sys::{Exit, Vcpu};
 use crate::sync::Arc;
 use memory_core::{BusFault, ByteOrder, TxAttrs};
 use memory_dispatch::VcpuHandle;
-use std::collections::VecDeque;
-
-/// Accesses that a report tells.
-const SEEN: usize = 8;
 
 /// Bytes at the instruction pointer that a report tells: no instruction is longer.
 const INSTRUCTION: u64 = 15;
@@ -22,8 +18,7 @@ pub(super) struct Buses {
     pub(super) memory: VcpuHandle,
     /// Of a machine with ports.
     pub(super) ports: Option<VcpuHandle>,
-    /// The last accesses, the oldest first.
-    pub(super) seen: VecDeque<SeenAccess>,
+    pub(super) seen: LastAccesses,
 }
 
 impl Buses {
@@ -80,10 +75,7 @@ impl Buses {
             // the processor has no way to be told
             tracing::debug!(%access, %fault, "a guest's access failed");
         }
-        if self.seen.len() >= SEEN {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(access);
+        self.seen.note(access);
     }
 
     /// Does what an exit asks for.
@@ -164,16 +156,19 @@ impl VcpuLoop {
             Err(error) => VcpuEnd::Refused(error),
         };
         self.buses.park();
-        let accesses = self.buses.seen.iter().copied().collect();
+        let accesses = self.buses.seen.in_order();
         let code = arch::instruction(self.vcpu.fd()).map(|address| self.buses.code(address));
         VcpuReport { end, registers: arch::registers(self.vcpu.fd()), code, accesses }
     }
 
     fn run_guest(&mut self) -> VcpuEnd {
         let mut stage = Stage::Ready;
+        // whether the flag may be set that has the guest left at once; it lies in a page that exits do not touch
+        let mut is_flagged = true;
         loop {
             let asked = self.mailbox.take_asked();
             if !asked.is_empty() {
+                is_flagged = true;
                 // an access that was dispatched is done for the guest before anybody looks at its registers
                 if stage == Stage::Incomplete && asked.intersects(Asked::PAUSE | Asked::STOP) {
                     match self.complete() {
@@ -200,9 +195,14 @@ impl VcpuLoop {
                 }
                 stage = Stage::Ready;
             }
-            // only then the look at what is asked: who asks now finds the flag taken back, and sets it again
-            self.mailbox.pages().set_immediate_exit(false);
-            stage = match self.enter_once(true) {
+            if is_flagged {
+                // only then the look at what is asked: who asks now finds the flag taken back, and sets it again
+                self.mailbox.pages().set_immediate_exit(false);
+            }
+            let next = self.enter_once(true);
+            // one that was set too late to end that entry ends the next, which is told as `Again` then
+            is_flagged = !matches!(next, Next::Complete);
+            stage = match next {
                 Next::Again => Stage::Ready,
                 Next::Complete => Stage::Incomplete,
                 Next::Halted => Stage::Halted,

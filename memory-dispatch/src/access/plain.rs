@@ -21,6 +21,18 @@ pub(crate) fn ordered(order: ByteOrder, width: Width, value: u64) -> u64 {
     }
 }
 
+/// The width of a transfer that is not cut wherever a device takes it in one call. One of 8 bytes may be: rules that name no
+/// width have it in two pieces.
+#[inline(always)]
+pub(crate) fn piece(len: usize) -> Option<Width> {
+    match len {
+        1 => Some(Width::W1),
+        2 => Some(Width::W2),
+        4 => Some(Width::W4),
+        _ => None,
+    }
+}
+
 /// Whether the initiator may reach devices, and is no debugger.
 #[inline(always)]
 fn runs_devices(attrs: TxAttrs) -> bool {

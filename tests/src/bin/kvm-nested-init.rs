@@ -27,6 +27,8 @@ mod linux {
 
     /// Where tests write that they are skipped.
     const SKIPS: &str = "/tmp/skips";
+    /// Cases of tests that make them up: it is all interpreted.
+    const CASES: &str = "10";
     /// The first serial port.
     const SERIAL: &str = "/dev/ttyS0";
 
@@ -68,7 +70,11 @@ mod linux {
         let output = || serial.try_clone().map(Stdio::from).map_err(why(SERIAL));
         let mut tests = Command::new(place::TESTS);
         // the kernel hands on what stands behind `--` on its command line
-        tests.args(std::env::args_os().skip(1)).env(Skip::LOG, SKIPS).env("RUST_BACKTRACE", "0");
+        tests
+            .args(std::env::args_os().skip(1))
+            .env(Skip::LOG, SKIPS)
+            .env("RUST_BACKTRACE", "0")
+            .env("PROPTEST_CASES", CASES);
         tests.stdin(Stdio::null()).stdout(output()?).stderr(output()?);
         let status = tests.status().map_err(why(place::TESTS))?;
         for line in fs::read_to_string(SKIPS).unwrap_or_default().lines() {

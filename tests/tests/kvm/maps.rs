@@ -200,7 +200,9 @@ fn slots_are_the_flat_view_after_random_transactions_and_a_guest_sees_it() {
         return;
     }
     let transactions = vec((vec(change(), 1..5), prop::bool::weighted(0.1)), 1..24);
-    let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
+    // fewer where all of this is interpreted
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(150);
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let checked = runner.run(&transactions, |transactions| {
         let map = Map::new(Board::new(name).unwrap());
         let running = reader(&map.board);
