@@ -74,7 +74,8 @@ mod linux {
             .args(std::env::args_os().skip(1))
             .env(Skip::LOG, SKIPS)
             .env("RUST_BACKTRACE", "0")
-            .env("PROPTEST_CASES", CASES);
+            .env("PROPTEST_CASES", CASES)
+            .env("FLATLAND_INTERPRETED", "1");
         tests.stdin(Stdio::null()).stdout(output()?).stderr(output()?);
         let status = tests.status().map_err(why(place::TESTS))?;
         for line in fs::read_to_string(SKIPS).unwrap_or_default().lines() {

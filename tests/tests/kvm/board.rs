@@ -15,6 +15,12 @@ pub const SAY: u32 = 0xf4;
 /// A guest that says nothing for so long never will.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often to repeat what is `usual` on a processor: a twentieth of it where all of this is interpreted, which `cargo xtask
+/// kvm-nested` says in the environment.
+pub fn times(usual: u64) -> u64 {
+    if std::env::var_os("FLATLAND_INTERPRETED").is_some() { usual / 20 } else { usual }
+}
+
 /// Tells the test what is written to it.
 struct Say(Mutex<Sender<u64>>);
 

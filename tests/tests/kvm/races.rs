@@ -1,6 +1,6 @@
 //! Kicks, pauses, slot changes, dirty logs and zones at once, under guests that count what they do.
 
-use crate::board::{Board, CODE, Registers, Running, SAY};
+use crate::board::{Board, CODE, Registers, Running, SAY, times};
 use iced_x86::code_asm::*;
 use machines::kvm::{Start, VcpuControl, VcpuEnd};
 use memory_core::{AddrRange, DirtyClients, Width};
@@ -78,7 +78,7 @@ fn accesses_are_neither_lost_nor_repeated_while_all_else_happens_at_once() {
             board.system.snapshot_and_clear(&board.ram, DirtyClients::DISPLAY, 0, 0x10_0000).unwrap();
             board.ram.set_log(DirtyClients::DISPLAY, false).unwrap();
         });
-        for round in 0..MOVES {
+        for round in 0..times(MOVES) {
             bank.set_address(0x8_0000 + (round % 7) * 0x2000).unwrap();
             if round.is_multiple_of(16) {
                 let (_, region) = &devices[(round / 16 % 2) as usize];
@@ -132,7 +132,7 @@ fn a_guest_that_never_comes_back_by_itself_is_paused_each_time() {
     let (done, is_done) = channel();
     let vcpu = running.vcpu.clone();
     let pausing = thread::spawn(move || {
-        for round in 0..10_000u32 {
+        for round in 0..times(10_000) {
             pauses(&vcpu);
             // anywhere on its way back into the guest
             (0..round % 5_000).for_each(|_| std::hint::spin_loop());
