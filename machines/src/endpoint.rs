@@ -87,16 +87,16 @@ impl Endpoint {
                 })
             }
         };
-        opened.map_err(|source| EndpointError { endpoint: self.clone(), source })
+        opened.map_err(|error| EndpointError { endpoint: self.clone(), error })
     }
 }
 
 /// Why nothing can be spoken somewhere.
 #[derive(Debug, thiserror::Error)]
-#[error("{endpoint}: {source}")]
+#[error("{endpoint}: {error}")]
 pub struct EndpointError {
     endpoint: Endpoint,
-    source: io::Error,
+    error: io::Error,
 }
 
 /// A peer, or a place where peers come from.

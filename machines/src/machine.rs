@@ -135,9 +135,10 @@ impl Machine {
         }
     }
 
-    /// The address space that the CPU's port instructions reach: the one that is called `ports` or `io`.
+    /// The address space that the CPU's port instructions reach; in a machine without a CPU the one that is called `ports`,
+    /// `io` or `I/O`.
     pub fn port_space(&self) -> Option<&Arc<AddressSpace>> {
-        ["ports", "io", "I/O"].iter().find_map(|name| self.space(name))
+        self.space(&self.spec().port_space()?.name)
     }
 
     /// Resets every device, each through its re-entrancy guard. A device that wants this asks

@@ -1,7 +1,7 @@
 //! Devices by QEMU's names and options, as `-device` and `device_add` have them.
 
 use crate::file::{DeviceSpec, FileError, MachineSpec, RegionRef, SpaceSpec};
-use devices::{PlugInfo, device_types, plug_info};
+use devices::{PlugInfo, device_types, plug_info, plug_names};
 use serde_json::{Map, Value, json};
 
 /// Keys of a machine file that are options of every device.
@@ -74,7 +74,7 @@ impl DeviceOptions {
         table.insert("name".to_owned(), json!(self.name(machine)?));
         let mut maps = Vec::new();
         for said in info.ports {
-            let space = port_space(machine).ok_or_else(|| self.no_space("ports"))?;
+            let space = machine.port_space().ok_or_else(|| self.no_space("ports"))?;
             let asked = said.option.and_then(|option| self.options.get(option).map(|at| (option, at)));
             let at = match asked {
                 Some((option, at)) => port(at).ok_or_else(|| bad(option, "a port"))?,
@@ -95,7 +95,7 @@ impl DeviceOptions {
             if info.ports.iter().any(|said| said.option == Some(option)) {
                 continue;
             }
-            let (name, value) = self.property(&info, option, value)?;
+            let (name, value) = property_of(&info, option, value)?;
             table.insert(name, value);
         }
         Ok(machine.device_from_json(place, &Value::Object(table).to_string())?)
@@ -125,35 +125,49 @@ impl DeviceOptions {
             }
         }
     }
+}
 
-    /// The key of a machine file, and the value there, that an option stands for.
-    fn property(
-        &self,
-        info: &PlugInfo,
-        option: &str,
-        value: &Value,
-    ) -> Result<(String, Value), OptionsError> {
-        let renamed = info.options.iter().find(|(theirs, _)| *theirs == option);
-        let name = renamed.map_or(option, |(_, ours)| ours);
-        let types = device_types();
-        let properties =
-            types.iter().find(|known| known.tag == info.tag).map_or(&[][..], |known| known.properties);
-        // QEMU takes a name with either
-        let dashed = name.replace('_', "-");
-        let found = properties.iter().find(|known| known.name == name || known.name == dashed);
-        if let Some(property) = found {
-            let value = if property.kind == "bool" { truth(option, value)? } else { value.clone() };
-            return Ok((property.name.to_owned(), value));
+/// How the type that QEMU calls `driver` is plugged in, in any case.
+fn info_of(driver: &str) -> Option<PlugInfo> {
+    let same = |name: &&str| name.eq_ignore_ascii_case(driver);
+    plug_info(driver).or_else(|| plug_info(plug_names().into_iter().find(same)?))
+}
+
+/// The type of device that QEMU calls `driver`, in any case: the `type` of a machine file.
+pub fn type_of(driver: &str) -> Option<&'static str> {
+    info_of(driver).map(|info| info.tag)
+}
+
+/// The key of a machine file, and the value there, that an option of a type stands for.
+///
+/// # Errors
+/// If there is no such type, or it has no such option, or not with that value.
+pub fn property(driver: &str, option: &str, value: &Value) -> Result<(String, Value), OptionsError> {
+    let info = info_of(driver).ok_or_else(|| OptionsError::UnknownType(driver.to_owned()))?;
+    property_of(&info, option, value)
+}
+
+fn property_of(info: &PlugInfo, option: &str, value: &Value) -> Result<(String, Value), OptionsError> {
+    let renamed = info.options.iter().find(|(theirs, _)| *theirs == option);
+    let name = renamed.map_or(option, |(_, ours)| ours);
+    let types = device_types();
+    let properties =
+        types.iter().find(|known| known.tag == info.tag).map_or(&[][..], |known| known.properties);
+    // QEMU takes a name with either
+    let dashed = name.replace('_', "-");
+    let found = properties.iter().find(|known| known.name == name || known.name == dashed);
+    if let Some(property) = found {
+        let value = if property.kind == "bool" { truth(option, value)? } else { value.clone() };
+        return Ok((property.name.to_owned(), value));
+    }
+    match name {
+        "multifunction" => Ok((name.to_owned(), truth(option, value)?)),
+        "addr" => {
+            let slot = value.as_u64().map_or_else(|| text(value), |slot| format!("{slot:x}"));
+            Ok((name.to_owned(), json!(slot)))
         }
-        match name {
-            "multifunction" => Ok((name.to_owned(), truth(option, value)?)),
-            "addr" => Ok((
-                name.to_owned(),
-                json!(value.as_u64().map_or_else(|| text(value), |slot| format!("{slot:x}"))),
-            )),
-            _ if PLACING.contains(&name) => Ok((name.to_owned(), value.clone())),
-            _ => Err(OptionsError::UnknownOption { driver: self.driver.clone(), option: option.to_owned() }),
-        }
+        _ if PLACING.contains(&name) => Ok((name.to_owned(), value.clone())),
+        _ => Err(OptionsError::UnknownOption { driver: info.name.to_owned(), option: option.to_owned() }),
     }
 }
 
@@ -180,10 +194,6 @@ fn port(value: &Value) -> Option<u16> {
     let number = value.as_u64().map(u128::from);
     let number = number.or_else(|| value.as_str().and_then(crate::file::parse_number));
     number.and_then(|number| u16::try_from(number).ok())
-}
-
-fn port_space(machine: &MachineSpec) -> Option<&SpaceSpec> {
-    machine.spaces.iter().find(|space| matches!(space.name.as_str(), "ports" | "io" | "I/O"))
 }
 
 fn root(space: &SpaceSpec) -> String {
@@ -251,7 +261,7 @@ mod tests {
         let (slot, truth) = (json!({ "addr": 5, "multifunction": "on" }), json!(true));
         let info = plug_info("dimm").unwrap();
         let device = options("dimm", None, slot);
-        let told = |name: &str| device.property(&info, name, &device.options[name]).unwrap().1;
+        let told = |name: &str| property_of(&info, name, &device.options[name]).unwrap().1;
         assert_eq!((told("addr"), told("multifunction")), (json!("5"), truth));
     }
 

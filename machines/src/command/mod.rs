@@ -7,6 +7,8 @@ mod devices;
 mod find;
 mod import;
 mod mtree;
+mod outside;
+mod qemu;
 mod run;
 mod screenshot;
 mod terminal;
@@ -44,6 +46,13 @@ enum Command {
     Screenshot(screenshot::ScreenshotArgs),
     /// Measure
     Bench(bench::BenchArgs),
+    /// Run a machine by QEMU's command line, as a program whose name ends in `-system-x86_64` does
+    #[command(disable_help_flag = true)]
+    Qemu {
+        /// QEMU's options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
 }
 
 /// Reads the command line and does what it says.
@@ -51,6 +60,11 @@ pub(crate) fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    // a word that is no text is no option
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some((name, words)) = qemu::is_meant(&words) {
+        return qemu::main(&name, words);
+    }
     let result = match Cli::parse().command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
         Command::Run(args) => run::run(&args),
         Command::Mtree(args) => mtree::mtree(&args),
@@ -60,6 +74,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(args) => import::import(&args),
         Command::Screenshot(args) => screenshot::screenshot(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Qemu { options } => return qemu::main("flatland qemu", &options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("flatland: {error:#}");

@@ -1,15 +1,13 @@
 //! `flatland run`.
 
 use super::board::Changes;
-use super::terminal::Terminal;
+use super::outside::{Driven, Log, Outside};
 use clap::{Args, ValueEnum};
-use devices::{Clock, Console, Host};
 use machines::accel::{Accel, AccelError};
 use machines::boot::{BootPlan, BootRequest};
 use machines::catalog;
+use machines::endpoint::Endpoint;
 use machines::file::MachineSpec;
-use machines::machine::Machine;
-use machines::runner::{Runner, Stopped};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,6 +30,30 @@ pub(crate) struct RunArgs {
     append: String,
     #[command(flatten)]
     changes: Changes,
+    #[command(flatten)]
+    protocols: Protocols,
+}
+
+/// Who drives a machine from outside.
+#[derive(Args, Clone, Debug, Default)]
+struct Protocols {
+    /// Speak qtest: time stands still until a client moves it. A socket is connected to if somebody listens there, and made if
+    /// not
+    #[arg(long, value_name = "stdio|unix:PATH[,server=on|off]")]
+    qtest: Option<Endpoint>,
+    /// Write the commands of qtest and their replies to a file
+    #[arg(long, value_name = "FILE", requires = "qtest")]
+    qtest_log: Option<PathBuf>,
+    /// Speak QMP; several times for several clients at once
+    #[arg(long, value_name = "stdio|unix:PATH[,server=on|off]")]
+    qmp: Vec<Endpoint>,
+}
+
+impl Protocols {
+    fn outside(&self) -> Outside {
+        let qtest_log = self.qtest_log.clone().map_or(Log::Nowhere, Log::File);
+        Outside { qtest: self.qtest.clone(), qtest_log, qmp: self.qmp.clone() }
+    }
 }
 
 /// What is to run the CPU.
@@ -60,33 +82,25 @@ impl AccelChoice {
     }
 }
 
-/// The guest did what nothing can run on from.
-const GUEST_FAILED: u8 = 3;
-
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let outside = args.protocols.outside();
+    // a machine without a CPU is there for those who drive it
+    let is_driven = outside.qtest.is_some();
+    let choice = if is_driven && args.accel == AccelChoice::Auto { AccelChoice::None } else { args.accel };
+    if is_driven && choice != AccelChoice::None {
+        anyhow::bail!("--qtest drives machines whose CPU stands still: it goes with `--accel none`");
+    }
     let spec = args.changes.load(args.machine.as_deref().unwrap_or(catalog::DEFAULT))?;
-    let accel = args.accel.choose(&spec)?;
-    let console = Console::new(std::io::stdout());
-    let machine = Machine::build(spec, Host::new(Clock::real(), console.clone()))?;
+    let accel = choice.choose(&spec)?;
+    let driven = Driven::new(spec, &outside, accel)?;
     let request = BootRequest {
         firmware: args.firmware.clone(),
         kernel: args.kernel.clone(),
         bootargs: args.append.clone(),
     };
-    let plan = match args.accel {
-        AccelChoice::None => BootPlan::without_cpu(&machine, &request),
-        _ => BootPlan::new(&machine, &request),
+    let plan = match choice {
+        AccelChoice::None => BootPlan::without_cpu(driven.machine(), &request),
+        _ => BootPlan::new(driven.machine(), &request),
     }?;
-    let runner = Runner::on(&machine, accel);
-    let terminal = Terminal::open(&console, runner.control())?;
-    let stopped = runner.run(&plan);
-    drop(terminal);
-    Ok(match stopped? {
-        Stopped::PoweredOff { code } => ExitCode::from(code),
-        Stopped::Quit => ExitCode::SUCCESS,
-        Stopped::GuestFailed { report } => {
-            eprintln!("flatland: the guest ended by {report}");
-            ExitCode::from(GUEST_FAILED)
-        }
-    })
+    driven.run(&plan)
 }

@@ -72,7 +72,8 @@ fn restore_on_panic(saved: &Saved) {
     }));
 }
 
-fn stop_on_signals(control: Control) -> io::Result<()> {
+/// Has signals that end a process stop the machine.
+pub(crate) fn stop_on_signals(control: Control) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let wait = move || {
         for _ in signals.forever() {

@@ -320,6 +320,16 @@ impl MachineSpec {
         }
     }
 
+    /// The address space that the CPU's port instructions reach; in a machine without a CPU the one that is called `ports`,
+    /// `io` or `I/O`.
+    pub fn port_space(&self) -> Option<&SpaceSpec> {
+        let called = |name: &str| self.spaces.iter().find(|space| space.name == name);
+        match &self.cpu {
+            Some(cpu) => called(cpu.ports.as_ref()?),
+            None => ["ports", "io", "I/O"].into_iter().find_map(called),
+        }
+    }
+
     /// The device of that name.
     pub fn device(&self, name: &str) -> Option<&DeviceSpec> {
         self.devices.iter().find(|device| device.name == name)

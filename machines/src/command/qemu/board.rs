@@ -1,0 +1,347 @@
+//! The machine that a command line means.
+
+use super::keys::Keys;
+use super::options::{Chardev, CommandLine};
+use anyhow::{Context, anyhow, bail};
+use machines::catalog;
+use machines::file::{MachineSpec, RegionKind};
+use machines::plugging::{self, DeviceOptions};
+use serde_json::{Map, Value, json};
+
+/// The board that is meant if none is named.
+const DEFAULT: &str = "pc";
+
+/// Names that QEMU has for boards of the catalog.
+pub(super) fn catalog_name(name: &str) -> &str {
+    match name {
+        _ if name.starts_with("pc-q35-") => "q35",
+        _ if name.starts_with("pc-i440fx-") => "pc",
+        "virt" => "riscv-virt",
+        "microvm" => "x86-mini",
+        _ => name,
+    }
+}
+
+/// Options of boards that change nothing here: parts that are not there, and what only matters to guests that run.
+const IDLE: &[&str] = &[
+    "usb",
+    "vmport",
+    "graphics",
+    "hpet",
+    "acpi",
+    "sata",
+    "dump-guest-core",
+    "mem-merge",
+    "kernel-irqchip",
+    "kernel_irqchip",
+    "smm",
+    "i8042",
+    "pit",
+    "pic",
+    "fd-bootchk",
+    "smbus",
+    "nvdimm",
+    "default-bus-bypass-iommu",
+];
+
+impl CommandLine {
+    /// The board with all that the command line says about it. Nothing is made yet, and no file written.
+    pub(super) fn board(&self) -> anyhow::Result<MachineSpec> {
+        let mut keys = self.machine.clone().unwrap_or_default();
+        let name = keys.take("type").unwrap_or_else(|| DEFAULT.to_owned());
+        let known = catalog_name(&name);
+        let unsupported =
+            || anyhow!("-machine {name}: unsupported machine type; use -machine help to list them");
+        // a file is no type
+        let mut spec = match catalog::names().any(|other| other == known) {
+            true => catalog::load(known)?,
+            false => return Err(unsupported()),
+        };
+        keys.ignore(IDLE);
+        if let Some((key, _)) = keys.rest().first() {
+            bail!("-machine {name}: Property '{name}-machine.{key}' not found");
+        }
+        if let Some(memory) = &self.memory {
+            // a number alone counts MiB
+            let unit = if memory.bytes().all(|byte| byte.is_ascii_digit()) { "M" } else { "" };
+            spec.set("machine.memory", &format!("{memory}{unit}")).with_context(|| format!("-m {memory}"))?;
+        }
+        if let (Some(cpus), Some(_)) = (&self.cpus, &spec.cpu) {
+            spec.set("cpu.harts", cpus).with_context(|| format!("-smp {cpus}"))?;
+        }
+        self.firmware(&mut spec)?;
+        self.configure(&mut spec)?;
+        self.serials(&mut spec)?;
+        let left = self.globals(&mut spec)?;
+        for device in &self.devices {
+            self.plug(&mut spec, device.clone(), &left)?;
+        }
+        Ok(spec)
+    }
+
+    /// `-bios` in a board that has a ROM for it: the image ends where the ROM did, and so does what is shown of it below
+    /// 1 MiB.
+    fn firmware(&self, spec: &mut MachineSpec) -> anyhow::Result<()> {
+        let Some(path) = &self.bios else { return Ok(()) };
+        let Some(rom) = firmware_rom(spec) else { return Ok(()) };
+        let Some(rom) = spec.regions.get_mut(rom) else { return Ok(()) };
+        let refuse = || format!("-bios {path}: could not load the image");
+        let len = std::fs::metadata(path).with_context(refuse)?.len();
+        let full = std::path::absolute(path).with_context(refuse)?;
+        let full = full.to_str().with_context(refuse)?.to_owned();
+        let size =
+            memory_core::Size::new(len.into()).filter(|_| len > 0 && len % 0x1000 == 0 && len <= 1 << 24);
+        let size = size.with_context(|| {
+            format!("-bios {path}: {len} bytes are no whole number of pages up to 16 MiB")
+        })?;
+        rom.kind = RegionKind::Rom { file: Some(full) };
+        rom.size = machines::file::Extent::Bytes(size);
+        if let Some(placement) = &mut rom.placement {
+            placement.at = (1 << 32) - len;
+        }
+        let shown = len.min(0x2_0000);
+        if let Some(alias) = spec.regions.iter_mut().find(|region| region.name == "isa-bios")
+            && let (RegionKind::Alias { offset, .. }, Some(placement)) =
+                (&mut alias.kind, &mut alias.placement)
+        {
+            *offset = len - shown;
+            placement.at = 0x10_0000 - shown;
+            alias.size = machines::file::Extent::Bytes(memory_core::Size::new(shown.into()).unwrap_or(size));
+        }
+        Ok(())
+    }
+
+    /// `-rtc`, `-boot`, `-uuid`, `-fw_cfg` and what else the parts of a PC are told.
+    fn configure(&self, spec: &mut MachineSpec) -> anyhow::Result<()> {
+        for name in named(spec, "mc146818rtc") {
+            let mut clock = "host";
+            for (key, value) in &self.rtc {
+                match key.as_str() {
+                    "base" => put(spec, &name, "base", &json!(value))
+                        .with_context(|| format!("-rtc base={value}"))?,
+                    "clock" => {
+                        clock = match value.as_str() {
+                            "host" => "host",
+                            "vm" | "rt" => "vm",
+                            _ => bail!("-rtc clock={value}: invalid option value"),
+                        }
+                    }
+                    "driftfix" => {}
+                    _ => bail!("-rtc: Invalid parameter '{key}'"),
+                }
+            }
+            put(spec, &name, "clock", &json!(clock))?;
+            if let Some((_, order)) = self.boot.iter().find(|(key, _)| key == "order") {
+                put(spec, &name, "boot", &json!(order))?;
+            }
+            if let Some(check) = self.floppy_check {
+                put(spec, &name, "floppy-check", &json!(check))?;
+            }
+        }
+        for (key, _) in &self.boot {
+            let known = ["order", "once", "menu", "splash", "splash-time", "reboot-timeout", "strict"];
+            if !known.contains(&key.as_str()) {
+                bail!("-boot: Invalid parameter '{key}'");
+            }
+        }
+        for name in named(spec, "fw-cfg-io") {
+            self.configure_fw_cfg(spec, &name)?;
+        }
+        Ok(())
+    }
+
+    fn configure_fw_cfg(&self, spec: &mut MachineSpec, name: &str) -> anyhow::Result<()> {
+        let has = |spec: &MachineSpec, key| {
+            spec.device(name).is_some_and(|said| said.properties.get(key).is_some())
+        };
+        if let Some(memory) = spec.memory.filter(|_| self.memory.is_some() || !has(spec, "ram-size")) {
+            put(spec, name, "ram-size", &json!(u64::try_from(memory.bytes())?))?;
+        }
+        if let Some(uuid) = &self.uuid {
+            put(spec, name, "uuid", &json!(uuid)).with_context(|| format!("-uuid {uuid}"))?;
+        }
+        if let Some(cpus) = &self.cpus {
+            put(spec, name, "cpus", &json!(cpus.parse::<u16>().with_context(|| format!("-smp {cpus}"))?))?;
+        }
+        if self.no_graphic {
+            put(spec, name, "nographic", &json!(true))?;
+        }
+        for (key, value) in &self.boot {
+            match key.as_str() {
+                "menu" => put(spec, name, "boot-menu", &json!(value == "on"))?,
+                "splash-time" => put(spec, name, "splash-time", &json!(value))?,
+                "reboot-timeout" => put(spec, name, "reboot-timeout", &json!(value.parse::<i32>()?))?,
+                _ => {}
+            }
+        }
+        if self.fw_cfg.is_empty() {
+            return Ok(());
+        }
+        let files =
+            self.fw_cfg.iter().map(|keys| fw_cfg_file(keys.clone())).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(spec.set(&format!("{name}.files"), &format!("[{}]", files.join(", ")))?)
+    }
+
+    fn serials(&self, spec: &mut MachineSpec) -> anyhow::Result<()> {
+        let ports = named(spec, "uart16550");
+        for (number, text) in self.serials.iter().enumerate() {
+            let place = || format!("-serial {text}");
+            let chardev = self.chardev(text).with_context(place)?;
+            let Some(port) = ports.get(number) else {
+                if chardev == Chardev::Null {
+                    continue;
+                }
+                bail!("-serial {text}: the machine has {} serial ports", ports.len());
+            };
+            let backend = backend(&chardev).with_context(place)?;
+            spec.set(&format!("{port}.backend"), &backend)?;
+        }
+        Ok(())
+    }
+
+    /// Sets properties of parts of the board, and returns those that are left for devices to come.
+    fn globals(&self, spec: &mut MachineSpec) -> anyhow::Result<Vec<(String, String, String)>> {
+        let mut left = Vec::new();
+        for (driver, property, value) in &self.globals {
+            let place = || format!("-global {driver}.{property}={value}");
+            let Some(tag) = plugging::type_of(driver) else {
+                eprintln!("warning: {}: there is no such type of device", place());
+                continue;
+            };
+            for name in named(spec, tag) {
+                let (key, value) = plugging::property(driver, property, &json!(value)).with_context(place)?;
+                put(spec, &name, &key, &value).with_context(place)?;
+            }
+            left.push((tag.to_owned(), property.clone(), value.clone()));
+        }
+        Ok(left)
+    }
+
+    /// `-device`.
+    fn plug(
+        &self,
+        spec: &mut MachineSpec,
+        mut keys: Keys,
+        globals: &[(String, String, String)],
+    ) -> anyhow::Result<()> {
+        let driver = keys.take("driver").context("-device: Parameter 'driver' is missing")?;
+        let id = keys.take("id");
+        let place = format!("-device {driver}");
+        let mut options = Map::new();
+        let tag = plugging::type_of(&driver);
+        let defaults = globals.iter().filter(|(of, ..)| Some(of.as_str()) == tag);
+        options.extend(defaults.map(|(_, key, value)| (key.clone(), json!(value))));
+        for (key, value) in keys.rest() {
+            match key.as_str() {
+                "chardev" => {
+                    let chardev = self.chardev(&format!("chardev:{value}")).with_context(|| place.clone())?;
+                    options.insert("backend".to_owned(), backend_json(&chardev)?);
+                }
+                "drive" => self.drive(&value, &mut options).with_context(|| place.clone())?,
+                "memdev" => self.memory_backend(&value, &mut options).with_context(|| place.clone())?,
+                _ => _ = options.insert(key, json!(value)),
+            }
+        }
+        let device = DeviceOptions { driver, id, options };
+        let said = device.to_spec(spec, &place).with_context(|| place.clone())?;
+        spec.devices.push(said);
+        Ok(())
+    }
+
+    /// The image of the drive that is called `id`.
+    fn drive(&self, id: &str, options: &mut Map<String, Value>) -> anyhow::Result<()> {
+        let called = |keys: &&Keys| Keys::clone(keys).take("id").as_deref() == Some(id);
+        let drive = self.drives.iter().find(called);
+        let mut drive = drive.with_context(|| format!("Property 'drive' can't find value '{id}'"))?.clone();
+        let file = drive.take("file").context("the drive has no file")?;
+        let image = std::path::absolute(&file).with_context(|| file.clone())?;
+        options.insert("image".to_owned(), json!(image.to_str().context("the path is not UTF-8")?));
+        let read_only = drive.switch("readonly", false)? || drive.switch("read-only", false)?;
+        options.insert("read-only".to_owned(), json!(read_only));
+        Ok(())
+    }
+
+    /// The file and the size of the memory that is called `id`.
+    fn memory_backend(&self, id: &str, options: &mut Map<String, Value>) -> anyhow::Result<()> {
+        let object = self.objects.get(id).with_context(|| format!("Device '{id}' not found"))?;
+        let mut object = object.clone();
+        for (theirs, ours) in [("size", "size"), ("mem-path", "file")] {
+            if let Some(value) = object.take(theirs) {
+                options.insert(ours.to_owned(), json!(value));
+            }
+        }
+        Ok(())
+    }
+
+    /// Drives that are there without a device of their own are refused: boards have no slots for them.
+    pub(super) fn check_drives(&self) -> anyhow::Result<()> {
+        for drive in &self.drives {
+            let interface = drive.clone().take("if").unwrap_or_else(|| "ide".to_owned());
+            if interface != "none" {
+                bail!("-drive if={interface}: the machine has no such interface");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The region of a board that firmware is in.
+pub(super) fn firmware_rom(spec: &MachineSpec) -> Option<usize> {
+    spec.regions.iter().position(|region| matches!(region.name.as_str(), "bios" | "pc.bios"))
+}
+
+/// The devices of that type, by name.
+fn named(spec: &MachineSpec, tag: &str) -> Vec<String> {
+    spec.devices.iter().filter(|said| said.type_name == tag).map(|said| said.name.clone()).collect()
+}
+
+/// Gives a property of a device a value that is no table.
+fn put(spec: &mut MachineSpec, device: &str, key: &str, value: &Value) -> anyhow::Result<()> {
+    // what is plain in JSON is so in TOML
+    Ok(spec.set(&format!("{device}.{key}"), &value.to_string())?)
+}
+
+fn quoted(text: &str) -> String {
+    json!(text).to_string()
+}
+
+fn absolute(path: &str) -> anyhow::Result<String> {
+    let full = std::path::absolute(path).with_context(|| path.to_owned())?;
+    Ok(full.to_str().context("the path is not UTF-8")?.to_owned())
+}
+
+/// What stands behind `backend =` in a machine file.
+fn backend(chardev: &Chardev) -> anyhow::Result<String> {
+    Ok(match chardev {
+        Chardev::Null => quoted("none"),
+        Chardev::Stdio => quoted("stdio"),
+        Chardev::File(path) => format!("{{ file = {} }}", quoted(&absolute(path)?)),
+        Chardev::Socket { path, server: false } => {
+            format!("{{ socket = {} }}", quoted(&format!("unix:{}", absolute(path)?)))
+        }
+        Chardev::Socket { .. } => bail!("a device connects to a socket, and does not listen"),
+    })
+}
+
+fn backend_json(chardev: &Chardev) -> anyhow::Result<Value> {
+    Ok(match chardev {
+        Chardev::Null => json!("none"),
+        Chardev::Stdio => json!("stdio"),
+        Chardev::File(path) => json!({ "file": absolute(path)? }),
+        Chardev::Socket { path, server: false } => json!({ "socket": format!("unix:{}", absolute(path)?) }),
+        Chardev::Socket { .. } => bail!("a device connects to a socket, and does not listen"),
+    })
+}
+
+fn fw_cfg_file(mut keys: Keys) -> anyhow::Result<String> {
+    let name = keys.take("name").context("-fw_cfg: Parameter 'name' is missing")?;
+    let (file, text) = (keys.take("file"), keys.take("string"));
+    keys.end().with_context(|| format!("-fw_cfg {name}"))?;
+    match (file, text) {
+        (Some(file), None) => {
+            Ok(format!("{{ name = {}, file = {} }}", quoted(&name), quoted(&absolute(&file)?)))
+        }
+        (None, Some(text)) => Ok(format!("{{ name = {}, text = {} }}", quoted(&name), quoted(&text))),
+        _ => bail!("-fw_cfg {name}: expects one of 'file' and 'string'"),
+    }
+}

@@ -1,0 +1,298 @@
+//! The program as those who drive QEMU meet it: its command line, its sockets, its end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy exempts test functions, not the functions that they share"
+)]
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const FLATLAND: &str = env!("CARGO_BIN_EXE_flatland");
+const SOON: Duration = Duration::from_secs(60);
+
+/// The program under QEMU's name.
+fn qemu(args: &[&str]) -> Command {
+    let mut command = Command::new(FLATLAND);
+    command.arg0("/usr/bin/qemu-system-x86_64").args(args).stdin(Stdio::null());
+    command
+}
+
+fn output(args: &[&str]) -> Output {
+    qemu(args).output().unwrap()
+}
+
+/// What must be refused: status 1, and a message that begins with the program's name and has all of `parts`.
+fn refused(args: &[&str], parts: &[&str]) {
+    let output = output(args);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+    assert!(output.stdout.is_empty(), "{args:?}");
+    assert!(error.starts_with("qemu-system-x86_64: ") && error.lines().count() == 1, "{args:?}: {error}");
+    for part in parts {
+        assert!(error.contains(part), "{args:?}: no `{part}` in: {error}");
+    }
+}
+
+/// A program that runs, and is killed if a test forgets it.
+struct Running {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    /// Waits for the end, and returns the status.
+    fn end(&mut self) -> Option<i32> {
+        let start = Instant::now();
+        while start.elapsed() < SOON {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::yield_now();
+        }
+        panic!("the program does not end");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+struct Peer {
+    stream: UnixStream,
+    reader: BufReader<UnixStream>,
+}
+
+impl Peer {
+    fn of(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        Self { reader: BufReader::new(stream.try_clone().unwrap()), stream }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// A command of qtest, and its reply.
+    fn ask(&mut self, command: &str) -> String {
+        self.say(&format!("{command}\n"));
+        self.line()
+    }
+
+    fn json(&mut self) -> Value {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// A command of QMP, and what it returns.
+    fn run(&mut self, command: &str, arguments: &Value) -> Value {
+        self.say(&json!({ "execute": command, "arguments": arguments }).to_string());
+        self.json()
+    }
+
+    fn event(&mut self) -> (String, Value) {
+        let event = self.json();
+        (event["event"].as_str().unwrap_or_else(|| panic!("{event}")).to_owned(), event["data"].clone())
+    }
+}
+
+/// Starts the program as QEMU's test library does: it listens at two sockets, and the program connects to them.
+fn start(args: &[&str]) -> (Running, Peer, Peer) {
+    let folder = tempfile::tempdir().unwrap();
+    let (qtest_path, qmp_path) = (folder.path().join("qtest"), folder.path().join("qmp"));
+    let (qtest, qmp) = (UnixListener::bind(&qtest_path).unwrap(), UnixListener::bind(&qmp_path).unwrap());
+    let qtest_option = format!("unix:{}", qtest_path.display());
+    let chardev = format!("socket,path={},id=char0", qmp_path.display());
+    let library = ["-qtest", &qtest_option, "-qtest-log", "/dev/null", "-chardev", &chardev];
+    let rest = ["-mon", "chardev=char0,mode=control", "-display", "none", "-audio", "none"];
+    let child = qemu(&[&library[..], &rest, args, &["-accel", "qtest"]].concat()).spawn().unwrap();
+    let running = Running { child, folder };
+    let qtest = Peer::of(qtest.accept().unwrap().0);
+    let mut qmp = Peer::of(qmp.accept().unwrap().0);
+    assert!(qmp.json().get("QMP").is_some());
+    assert_eq!(qmp.run("qmp_capabilities", &json!({})), json!({ "return": {} }));
+    (running, qtest, qmp)
+}
+
+#[test]
+fn test_libraries_find_a_machine_behind_both_sockets_and_end_it_by_a_signal() {
+    let (mut running, mut qtest, mut qmp) = start(&[
+        "-M",
+        "none",
+        "-device",
+        "pc-testdev",
+        "-device",
+        "ib700,id=dog",
+        "-watchdog-action",
+        "pause",
+    ]);
+    assert_eq!(qtest.ask("endianness"), "OK little");
+    assert_eq!(qtest.ask("outl 0xe0 0x12345678"), "OK");
+    assert_eq!(qtest.ask("inb 0xe1"), "OK 0x0056");
+    assert_eq!(qtest.ask("outb 0x443 0"), "OK");
+    assert_eq!(qtest.ask("clock_step 30000000000"), "OK 30000000000");
+    assert_eq!(qmp.event(), ("WATCHDOG".to_owned(), json!({ "action": "pause" })));
+    assert_eq!(qmp.event().0, "STOP");
+    assert_eq!(qmp.run("query-status", &json!({}))["return"]["status"], "watchdog");
+    running.signal("-TERM");
+    let killed = json!({ "guest": false, "reason": "host-signal" });
+    assert_eq!(qmp.event(), ("SHUTDOWN".to_owned(), killed));
+    assert_eq!(running.end(), Some(0));
+}
+
+#[test]
+fn a_machine_outlives_its_clients_of_qtest_and_ends_by_qmp() {
+    let (mut running, mut qtest, mut qmp) = start(&["-S", "-machine", "none,usb=off", "-nodefaults"]);
+    assert_eq!(qtest.ask("clock_step 5"), "OK 5");
+    qtest.say("readb 0\nreadb ");
+    drop(qtest);
+    assert_eq!(qmp.run("query-status", &json!({}))["return"]["status"], "prelaunch");
+    qmp.say(r#"{"execute":"cont"}{"execute":"quit"}"#);
+    assert_eq!(qmp.event().0, "RESUME");
+    assert_eq!((qmp.json(), qmp.json()), (json!({ "return": {} }), json!({ "return": {} })));
+    assert_eq!(qmp.event(), ("SHUTDOWN".to_owned(), json!({ "guest": false, "reason": "host-qmp-quit" })));
+    assert_eq!(running.end(), Some(0));
+    assert!(running.folder.path().join("qtest").exists(), "the sockets are their makers'");
+}
+
+#[test]
+fn a_client_of_qtest_may_end_what_it_sends_and_hear_the_replies() {
+    let (mut running, mut qtest, _qmp) = start(&["-M", "none"]);
+    qtest.say("clock_set 7\ninb 0x10\n");
+    qtest.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut text = String::new();
+    qtest.reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "OK 7\nOK 0x00ff\n");
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+}
+
+#[test]
+fn timers_that_never_end_do_not_keep_the_machine_from_ending() {
+    let board = "[machine]\nname = \"b\"\n[[space]]\nname = \"memory\"\nroot = \"system\"\n[[region]]\nname = \"system\"\n\
+                 kind = \"container\"\nsize = \"16E\"\n[[space]]\nname = \"ports\"\nroot = \"io\"\n[[region]]\nname = \"io\"\n\
+                 kind = \"container\"\nsize = \"64K\"\n[[device]]\ntype = \"mc146818rtc\"\nname = \"rtc\"\n\
+                 map = { into = \"io\", at = \"0x70\" }\n";
+    let folder = tempfile::tempdir().unwrap();
+    let (file, socket) = (folder.path().join("b.toml"), folder.path().join("qmp"));
+    std::fs::write(&file, board).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let qmp = format!("unix:{}", socket.display());
+    let mut command = Command::new(FLATLAND);
+    command.args(["run", file.to_str().unwrap(), "--accel", "none", "--qtest", "stdio", "--qmp", &qmp]);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut running = Running { child, folder };
+    let _qmp = Peer::of(listener.accept().unwrap().0);
+    // periodic interrupts, 8192 in a second, for three hundred years
+    let mut input = running.child.stdin.take().unwrap();
+    input.write_all(b"outb 0x70 0x0a\noutb 0x71 0x23\noutb 0x70 0x0b\noutb 0x71 0x42\ninb 0x71\n").unwrap();
+    let mut replies = BufReader::new(running.child.stdout.take().unwrap()).lines();
+    let said: Vec<String> = replies.by_ref().take(5).map(Result::unwrap).collect();
+    assert_eq!(said, ["OK", "OK", "OK", "OK", "OK 0x0042"]);
+    input.write_all(b"clock_step 9000000000000000000\n").unwrap();
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+}
+
+#[test]
+fn a_socket_is_made_where_nobody_listens_and_serves_one_client_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qtest");
+    let qtest = format!("unix:{},server=on", path.display());
+    let child =
+        Command::new(FLATLAND).args(["run", "none", "--accel", "none", "--qtest", &qtest]).spawn().unwrap();
+    let mut running = Running { child, folder };
+    let connect = || {
+        let start = Instant::now();
+        loop {
+            match UnixStream::connect(&path) {
+                Ok(stream) => return Peer::of(stream),
+                Err(error) => assert!(start.elapsed() < SOON, "{error}"),
+            }
+            std::thread::yield_now();
+        }
+    };
+    assert_eq!(connect().ask("clock_step 3"), "OK 3");
+    assert_eq!(connect().ask("clock_step 4"), "OK 7");
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_it_does_not_have_is_refused_by_name() {
+    refused(&["-foo"], &["-foo: invalid option"]);
+    refused(&["-M", "foo"], &["-machine foo", "unsupported machine type"]);
+    refused(&["-M", "none,foo=on"], &["Property 'none-machine.foo' not found"]);
+    refused(&["-M", "none", "-device", "nope"], &["-device nope", "'nope' is not a valid device model name"]);
+    refused(&["-M", "none", "-device", "ib700,foo=1"], &["-device ib700", "Property 'ib700.foo' not found"]);
+    refused(&["-M", "none", "-device", "ib700,id=a", "-device", "ib700,id=a"], &["Duplicate device ID 'a'"]);
+    refused(&["-M", "none", "-accel", "tcg"], &["-accel tcg", "invalid accelerator"]);
+    refused(&["-display", "gtk"], &["-display gtk", "'gtk'"]);
+    refused(&["-M"], &["-M: requires an argument"]);
+    refused(&["disk.img"], &["disk.img", "-drive"]);
+    refused(&["-M", "none", "-drive", "file=x,if=ide"], &["-drive if=ide"]);
+    refused(&["-M", "none", "-serial", "chardev:c"], &["-serial chardev:c", "Chardev 'c' not found"]);
+    refused(&["-M", "none", "-mon", "chardev=c,mode=control"], &["-mon c", "Chardev 'c' not found"]);
+    refused(&["-M", "none", "-mon", "chardev=c"], &["mode 'readline'"]);
+    refused(&["-M", "none", "-qtest", "unix:/nowhere/socket"], &["/nowhere/socket"]);
+    refused(&["-M", "none", "-action", "panic=maybe"], &["-action panic=maybe", "'maybe'"]);
+    refused(&["-M", "none", "-m", "12Q"], &["-m 12Q"]);
+    refused(&["-M", "virt", "-accel", "qtest", "-global", "uart16550.foo=1"], &["'uart16550.foo' not found"]);
+}
+
+#[test]
+fn help_lists_what_there_is_and_a_name_or_a_word_makes_the_program_qemu() {
+    let text = |args: &[&str]| {
+        let output = output(args);
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(text(&["-machine", "help"]).contains("riscv-virt\n"));
+    assert!(text(&["-device", "help"]).contains("name \"ib700\"\n"));
+    assert!(text(&["-accel", "help"]).contains("qtest\n"));
+    assert!(text(&["-help"]).contains("-watchdog-action\n"));
+    let same = Command::new(FLATLAND).args(["qemu", "-machine", "help"]).output().unwrap();
+    assert_eq!(String::from_utf8(same.stdout).unwrap(), text(&["-machine", "help"]));
+    let other = Command::new(FLATLAND).args(["qemu", "-foo"]).output().unwrap();
+    assert_eq!((other.status.code(), other.stdout.len()), (Some(1), 0));
+    assert!(String::from_utf8(other.stderr).unwrap().contains("-foo: invalid option"));
+}
+
+#[test]
+fn options_reach_the_parts_of_a_board() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("serial");
+    let serial = format!("file,path={},id=s0", log.display());
+    let args = ["-M", "virt", "-m", "64", "-smp", "2", "-chardev", &serial, "-serial", "chardev:s0"];
+    let (mut running, mut qtest, mut qmp) = start(&args);
+    assert_eq!(qtest.ask("writeb 0x83ffffff 0x5a"), "OK");
+    assert_eq!(qtest.ask("readw 0x83ffffff"), "OK 0x000000000000005a");
+    assert_eq!(qtest.ask("writeb 0x10000000 0x41"), "OK");
+    assert_eq!(std::fs::read(&log).unwrap(), b"A");
+    let sizes = qmp.run("query-memory-size-summary", &json!({}))["return"].clone();
+    assert_eq!(sizes, json!({ "base-memory": 64 << 20, "plugged-memory": 0 }));
+    qmp.say(r#"{"execute":"quit"}"#);
+    assert_eq!(running.end(), Some(0));
+}
