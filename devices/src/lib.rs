@@ -64,6 +64,7 @@ pub mod q35;
 pub mod sifive_test;
 pub mod test_iommu;
 pub mod uart16550;
+pub mod vga;
 pub mod virtio;
 
 pub use clock::{Clock, Timer};

@@ -235,6 +235,47 @@ fn a_screenshot_is_what_lies_in_video_memory() {
 }
 
 #[test]
+fn a_screenshot_of_a_vga_is_the_mode_that_is_set() {
+    const FILE: &str = r#"
+        [machine]
+        name = "vga"
+        memory = "1M"
+        [[space]]
+        name = "memory"
+        root = "pci"
+        [[region]]
+        name = "pci"
+        kind = "container"
+        size = "4G"
+        [[region]]
+        name = "io"
+        kind = "container"
+        size = "64K"
+        [[device]]
+        type = "i440fx"
+        name = "host"
+        [[device]]
+        type = "VGA"
+        name = "vga"
+        state = { dispi = { x-res = 64, y-res = 32, bits = 32, virtual-width = 64, enable = 0x41 } }
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("vga.toml"), FILE).unwrap();
+    std::fs::write(at("raw"), [0x33, 0x22, 0x11, 0].repeat(64 + 1)).unwrap();
+    // through the window, whose bank is the first
+    let load = format!("0xa0000={}", at("raw"));
+    good(&["screenshot", &at("vga.toml"), "--load", &load, "-o", &at("shot.png")]);
+    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(at("shot.png")).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((info.width, info.height), (64, 32));
+    let written = [0x11, 0x22, 0x33].repeat(65);
+    assert_eq!((&pixels[..195], &pixels[195..198]), (&written[..], &[0; 3][..]));
+}
+
+#[test]
 fn screenshots_that_cannot_be_made_are_refused() {
     refused(&["screenshot", "riscv-virt"], &["no display"]);
     refused(&["screenshot", "pc-example", "--display", "tv"], &["--display", "`tv`", "`display`"]);

@@ -6,6 +6,7 @@ mod surface;
 mod tests;
 
 pub use format::Format;
+pub(crate) use surface::Draw;
 pub use surface::{Frame, Geometry, Surface};
 
 use crate::sync::{Arc, OnceLock};

@@ -1,7 +1,7 @@
 //! The picture that a display makes of video memory, row by row as they change.
 
 use super::format::Format;
-use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, Weak};
 use memory_core::{DirtyClients, MemoryError, RamBlock, RegionRef};
 use memory_dispatch::AddressSpace;
 
@@ -24,12 +24,30 @@ pub struct Geometry {
 struct Picture {
     /// Red, green and blue of each pixel; nothing before the first look.
     pixels: Vec<u8>,
-    /// Rows that were drawn so far.
-    drawn: u64,
 }
 
-/// A picture of video memory. Any thread may look.
+/// What draws its pictures itself, since they change their size or are no linear frame buffers.
+pub(crate) trait Draw: Send + Sync {
+    /// The picture as it is now.
+    fn draw(&self) -> Result<Frame, MemoryError>;
+}
+
+/// A picture that a display shows. Any thread may look.
 pub struct Surface {
+    source: Source,
+    /// Rows that were drawn so far.
+    drawn: AtomicU64,
+}
+
+enum Source {
+    /// A part of video memory.
+    Linear(Linear),
+    /// A device, which is held weakly.
+    Device(Weak<dyn Draw>),
+}
+
+/// A picture that lies in video memory.
+struct Linear {
     geometry: Geometry,
     vram: RegionRef,
     block: Arc<RamBlock>,
@@ -53,30 +71,54 @@ pub struct Frame {
 }
 
 impl Surface {
-    pub(super) fn new(
+    pub(crate) fn new(
         geometry: Geometry,
         vram: RegionRef,
         block: Arc<RamBlock>,
         space: &Arc<AddressSpace>,
     ) -> Self {
-        Self { geometry, vram, block, space: Arc::downgrade(space), picture: Mutex::default() }
+        let (space, picture) = (Arc::downgrade(space), Mutex::default());
+        Self::of(Source::Linear(Linear { geometry, vram, block, space, picture }))
     }
 
-    fn picture(&self) -> MutexGuard<'_, Picture> {
-        self.picture.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The pictures that a device draws.
+    pub(crate) fn drawn<D: Draw + 'static>(device: Weak<D>) -> Self {
+        Self::of(Source::Device(device))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, drawn: AtomicU64::new(0) }
     }
 
     /// Rows that were drawn since the machine was made.
     pub fn rows_drawn(&self) -> u64 {
-        self.picture().drawn
+        self.drawn.load(Ordering::Relaxed)
     }
 
-    /// The picture as it is now. Only rows in which something was written since the last look are drawn anew, to the host's
-    /// page.
+    /// The picture as it is now. Of a part of video memory only rows in which something was written since the last look are
+    /// drawn anew, to the host's page.
     ///
     /// # Errors
-    /// A look from inside a listener.
+    /// A look from inside a listener; a display that is gone.
     pub fn look(&self) -> Result<Frame, MemoryError> {
+        let frame = match &self.source {
+            Source::Linear(linear) => linear.look()?,
+            Source::Device(device) => {
+                let device = device.upgrade().ok_or_else(|| MemoryError::Gone("display".into()))?;
+                device.draw()?
+            }
+        };
+        self.drawn.fetch_add(frame.redrawn.into(), Ordering::Relaxed);
+        Ok(frame)
+    }
+}
+
+impl Linear {
+    fn picture(&self) -> MutexGuard<'_, Picture> {
+        self.picture.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) -> Result<Frame, MemoryError> {
         let Geometry { width, height, stride, offset, format } = self.geometry;
         let len = u64::from(stride) * u64::from(height);
         // the marks are taken before the data is read: what is written in between is drawn now, or marked again
@@ -103,13 +145,16 @@ impl Surface {
             }
             redrawn += 1;
         }
-        picture.drawn += u64::from(redrawn);
         Ok(Frame { width, height, rgb: picture.pixels.clone(), redrawn })
     }
 }
 
 impl std::fmt::Debug for Surface {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Surface").field("geometry", &self.geometry).finish_non_exhaustive()
+        let geometry = match &self.source {
+            Source::Linear(linear) => Some(linear.geometry),
+            Source::Device(_) => None,
+        };
+        f.debug_struct("Surface").field("geometry", &geometry).finish_non_exhaustive()
     }
 }
