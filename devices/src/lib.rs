@@ -49,6 +49,7 @@ pub mod ioport80;
 pub mod isa_debug_exit;
 pub mod isa_debugcon;
 pub mod isa_pit;
+pub mod ivshmem_plain;
 pub mod mc146818rtc;
 pub mod pc_gsi;
 pub mod pc_memory_controller;

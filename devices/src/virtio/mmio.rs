@@ -1,9 +1,9 @@
 //! The MMIO transport (virtio 1.2, section 4.2), version 2.
 
-use super::chains::Chains;
+use super::Backend;
 use super::registers::*;
+use super::serve::work_off;
 use super::state::{QueueRegisters, State, set_half};
-use super::{Backend, VirtioDevice};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, OnceLock, Ordering, PoisonError};
 use crate::{
     Device, DeviceError, DeviceInfo, DmaPort, EventWorker, FdtNode, FdtPlace, Inspector, IrqLine, Property,
@@ -21,7 +21,7 @@ use virtio_queue::QueueT;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct VirtioMmio {
     /// What is in the slot.
-    #[serde(default, with = "shared", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "super::shared", skip_serializing_if = "Option::is_none")]
     backend: Option<Backend>,
 
     #[serde(skip)]
@@ -46,20 +46,6 @@ struct Wiring {
     _regs: Region,
     /// Ends with the device.
     _worker: Option<EventWorker>,
-}
-
-/// A back end in a machine file: a box, which is shared from then on.
-mod shared {
-    use super::{Backend, VirtioDevice};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(backend: &Option<Backend>, to: S) -> Result<S::Ok, S::Error> {
-        backend.as_deref().serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Backend>, D::Error> {
-        Ok(Option::<Box<dyn VirtioDevice>>::deserialize(from)?.map(Backend::from))
-    }
 }
 
 impl VirtioMmio {
@@ -106,31 +92,17 @@ impl VirtioMmio {
     fn serve(&self, index: usize) {
         let _serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((backend, wiring)) = self.backend.as_ref().zip(self.wiring.get()) else { return };
-        let (queue, epoch) = {
-            let state = self.state();
-            let most = self.sizes().get(index).copied().unwrap_or_default();
-            (state.queue(index, most).filter(|queue| state.is_live() && queue.ready()), state.epoch)
-        };
-        let Some((mut queue, memory)) = queue.zip(wiring.dma.memory()) else { return };
-        let mut chains = Chains::new(&mut queue, &memory);
-        let result = backend.serve(index, &mut chains);
-        let (more, interrupts) = (chains.has_more(), chains.wants_interrupt());
-        let mut state = self.state();
-        if state.epoch != epoch {
-            return;
-        }
-        if let Some(registers) = state.queues.get_mut(index) {
-            registers.next_available = queue.next_avail();
-            registers.next_used = queue.next_used();
-        }
-        if interrupts {
+        let Some((mut state, served)) = work_off(&**backend, &self.state, &wiring.dma, index) else { return };
+        if served.interrupts {
             state.interrupt_status |= USED_BUFFER;
             self.interrupt(&state);
         }
-        if result.is_err() {
+        if served.malformed {
             self.log_once(QUEUE_NOTIFY, "gave a malformed buffer");
             self.need_reset(&mut state);
-        } else if more && let Some(event) = wiring.events.get(index) {
+        } else if served.more
+            && let Some(event) = wiring.events.get(index)
+        {
             event.signal();
         }
     }

@@ -4,8 +4,11 @@ mod blk;
 mod chains;
 mod console;
 mod mmio;
+mod pci;
 mod registers;
 mod rng;
+mod serve;
+mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -14,6 +17,7 @@ pub use blk::VirtioBlk;
 pub use chains::{Chain, Chains, Malformed};
 pub use console::VirtioConsole;
 pub use mmio::VirtioMmio;
+pub use pci::VirtioPci;
 pub use rng::VirtioRng;
 
 use crate::sync::Arc;

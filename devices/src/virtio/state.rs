@@ -16,6 +16,9 @@ pub(super) struct State {
     pub(super) interrupt_status: u32,
     pub(super) config_generation: u32,
     pub(super) queues: Vec<QueueRegisters>,
+    /// MSI-X vectors, of changes of the configuration first, of the queues then; none of a transport without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) vectors: Vec<u16>,
     /// Rises with each reset: what a worker began before it counts no more.
     #[serde(skip)]
     pub(super) epoch: u64,

@@ -39,6 +39,7 @@ const TYPES: &[&str] = &[
     "isa-debug-exit",
     "isa-debugcon",
     "isa-pit",
+    "ivshmem-plain",
     "mc146818rtc",
     "pc-gsi",
     "pc-memory-controller",
@@ -58,12 +59,17 @@ const TYPES: &[&str] = &[
     "test-iommu",
     "uart16550",
     "virtio-mmio",
+    "virtio-pci",
 ];
 
 /// Types that are something else with a property that they do without, and that property.
 fn variants(tag: &str) -> Vec<Value> {
     match tag {
         "pci-testdev" => vec![json!({ "membar": 0x10_0000 })],
+        "virtio-pci" => vec![
+            json!({ "backend": { "type": "virtio-console", "backend": "stdio" } }),
+            json!({ "backend": { "type": "virtio-blk", "image": "/dev/null" }, "disable-legacy": true }),
+        ],
         "virtio-mmio" => vec![
             json!({ "backend": { "type": "virtio-rng" } }),
             json!({ "backend": { "type": "virtio-console", "backend": "stdio" } }),
