@@ -4,5 +4,5 @@
 
 pub(crate) use std::sync::Condvar;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
-pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 pub use std::thread;

@@ -2,8 +2,11 @@
 
 use super::report::VcpuReport;
 use super::sys::{SharedPages, ThreadSlot};
-use crate::sync::{Arc, AtomicBool, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, PoisonError, Weak, fence,
+};
 use bitflags::bitflags;
+use devices::InterruptController;
 use std::collections::VecDeque;
 
 bitflags! {
@@ -32,8 +35,8 @@ pub(super) struct Mailbox {
     thread: ThreadSlot,
     /// Interrupts come from us, and not from a controller in the kernel.
     injects: bool,
-    /// There are vectors. Set with them, before the vCPU is asked to come back and look: its usual entry takes no lock.
-    has_vectors: AtomicBool,
+    /// There are vectors, or the controller asks. Set with them, before the vCPU is asked to come back and look: its usual entry takes no lock.
+    has_interrupts: AtomicBool,
     /// Held for an instant.
     state: Mutex<State>,
     changed: Condvar,
@@ -45,14 +48,25 @@ struct State {
     ended: Option<Arc<VcpuReport>>,
     /// Interrupts to give to the guest, where the kernel has no controller.
     vectors: VecDeque<u8>,
+    /// A controller that knows what interrupts there are, and the level of its line.
+    controller: Option<Weak<dyn InterruptController>>,
+    intr: bool,
+}
+
+impl State {
+    /// There is an interrupt for the guest. A controller that is gone has none.
+    fn is_pending(&self) -> bool {
+        let asks = || self.controller.as_ref().is_some_and(|controller| controller.strong_count() > 0);
+        !self.vectors.is_empty() || (self.intr && asks())
+    }
 }
 
 impl Mailbox {
     pub(super) fn new(pages: Arc<SharedPages>, injects: bool) -> Self {
         let (asked, inside) = (AtomicU32::new(0), AtomicBool::new(false));
         let (thread, state, changed) = Default::default();
-        let has_vectors = AtomicBool::new(false);
-        Self { asked, inside, pages, thread, injects, has_vectors, state, changed }
+        let has_interrupts = AtomicBool::new(false);
+        Self { asked, inside, pages, thread, injects, has_interrupts, state, changed }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -130,20 +144,50 @@ impl Mailbox {
         if state.vectors.len() < VECTORS || !state.vectors.contains(&vector) {
             state.vectors.push_back(vector);
         }
-        self.has_vectors.store(true, Ordering::SeqCst);
+        self.has_interrupts.store(true, Ordering::SeqCst);
         drop(state);
         self.ask(Asked::KICK);
     }
 
-    /// The next interrupt for the guest, if `take` says that it takes one; and whether there are more.
+    /// Has `controller`, whose line [`Mailbox::set_intr`] is told of, be asked for interrupts.
+    pub(super) fn set_controller(&self, controller: &Arc<dyn InterruptController>) {
+        let mut state = self.lock();
+        state.controller = Some(Arc::downgrade(controller));
+        self.has_interrupts.store(state.is_pending(), Ordering::SeqCst);
+    }
+
+    /// The line of the controller has a level. From any thread, with any lock of a device held.
+    pub(super) fn set_intr(&self, level: bool) {
+        let mut state = self.lock();
+        state.intr = level;
+        self.has_interrupts.store(state.is_pending(), Ordering::SeqCst);
+        drop(state);
+        if level && self.injects {
+            self.ask(Asked::KICK);
+        }
+    }
+
+    /// The next interrupt for the guest, if `take` says that it takes one; and whether there are more. Those that were pushed
+    /// come before the controller's, which is asked with no lock held: it sets its line.
     pub(super) fn next_vector(&self, take: impl FnOnce() -> bool) -> (Option<u8>, bool) {
-        if !self.has_vectors.load(Ordering::SeqCst) {
+        if !self.has_interrupts.load(Ordering::SeqCst) {
             return (None, false);
         }
         let mut state = self.lock();
-        let vector = if !state.vectors.is_empty() && take() { state.vectors.pop_front() } else { None };
-        let more = !state.vectors.is_empty();
-        self.has_vectors.store(more, Ordering::SeqCst);
+        if !state.is_pending() {
+            self.has_interrupts.store(false, Ordering::SeqCst);
+            return (None, false);
+        }
+        if !take() {
+            return (None, true);
+        }
+        let pushed = state.vectors.pop_front();
+        let controller = state.controller.clone().and_then(|controller| controller.upgrade());
+        drop(state);
+        let vector = pushed.or_else(|| controller.map(|controller| controller.acknowledge()));
+        let state = self.lock();
+        let more = state.is_pending();
+        self.has_interrupts.store(more, Ordering::SeqCst);
         (vector, more)
     }
 
@@ -155,7 +199,7 @@ impl Mailbox {
             if self.is_asked() {
                 return false;
             }
-            if takes_interrupts && !state.vectors.is_empty() {
+            if takes_interrupts && state.is_pending() {
                 return true;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -49,6 +49,7 @@ pub use report::{SeenAccess, VcpuEnd, VcpuReport};
 pub use slots::{MemorySlot, SlotError};
 
 use crate::sync::{Arc, thread};
+use devices::{InterruptController, IrqInput};
 use gate::Gate;
 use listener::{KernelRing, KvmListener};
 use mailbox::{Asked, Mailbox};
@@ -285,6 +286,14 @@ impl VcpuControl {
     /// controllers in the kernel, which have their own inputs.
     pub fn interrupt(&self, vector: u8) {
         self.mailbox.push_vector(vector);
+    }
+
+    /// Has `controller` give the guest its interrupts, one after the other as the guest takes them; the input that is returned is
+    /// for the controller's line. The controller is held weakly. It has no effect with interrupt controllers in the kernel.
+    pub fn connect_controller(&self, controller: &Arc<dyn InterruptController>) -> IrqInput {
+        self.mailbox.set_controller(controller);
+        let mailbox = self.mailbox.clone();
+        IrqInput::new(move |level| mailbox.set_intr(level))
     }
 
     /// What is known of the vCPU, if it has ended.

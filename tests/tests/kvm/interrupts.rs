@@ -1,9 +1,10 @@
 //! Interrupts, halts, kicks, pauses.
 
 use crate::board::{Board, Registers, SAY};
+use devices::{Clock, Console, Device, Host, IrqLine, Realize, Realized, Surroundings};
 use iced_x86::code_asm::*;
 use machines::kvm::{Start, VcpuEnd};
-use memory_core::{AccessRules, EventNotifier, Width};
+use memory_core::{AccessRules, EventNotifier, Plug, Width};
 use std::sync::Arc;
 
 const HANDLER: u64 = 0x3000;
@@ -104,6 +105,67 @@ fn an_irqfd_interrupts_a_guest_that_halts_in_the_kernel() {
     running.kvm.disconnect_irq(&line, 5).unwrap();
     line.signal();
     assert_eq!(line.take(), 1, "the kernel listens no more");
+}
+
+/// The PICs of a PC outside of the kernel, on the board's ports.
+struct Pics {
+    device: Arc<devices::i8259::I8259>,
+    realized: Realized,
+    _plug: Plug<devices::i8259::I8259>,
+}
+
+fn pics(board: &Board) -> Pics {
+    let device: Arc<devices::i8259::I8259> = Arc::new(serde_json::from_str("{}").unwrap());
+    let weak = Arc::downgrade(&device);
+    let owner = board.tree().owner("/machine/pic", weak);
+    let host = Host::new(Clock::stepped(), Console::new(std::io::sink()));
+    let around = Surroundings {
+        host: &host,
+        dma: &board.memory,
+        requester: 0,
+        region: &|_| None,
+        buses: Default::default(),
+    };
+    let mut ctx = Realize::new(board.tree(), owner.clone(), around);
+    device.clone().realize(&mut ctx).unwrap();
+    let realized = ctx.finish();
+    for (export, port) in realized.exports.iter().zip([0x20, 0xa0, 0x4d0, 0x4d1]) {
+        board.io.map(port, &export.region).unwrap();
+    }
+    let plug = board.tree().plug(&owner, device.clone());
+    Pics { device, realized, _plug: plug }
+}
+
+#[test]
+fn a_controller_outside_of_the_kernel_is_acknowledged_by_the_guest_that_takes_its_interrupts() {
+    let name = "a_controller_outside_of_the_kernel_is_acknowledged_by_the_guest_that_takes_its_interrupts";
+    let Some(board) = Board::new(name) else { return };
+    let pics = pics(&board);
+    handler(&board, 0x25, 0x55, true);
+    board.load(16, |a| {
+        set_up_pic(a)?;
+        sleeper(a)
+    });
+    let running = board.run();
+    let controller = pics.device.clone().interrupt_controller().unwrap();
+    let intr = &pics.realized.outputs[0].lines[0];
+    assert!(intr.connect(running.vcpu.connect_controller(&controller)));
+    assert_eq!(board.said(), 1);
+    let (line, masked) = (IrqLine::new(), IrqLine::new());
+    let input = |number| pics.realized.inputs[0].1.input(number).unwrap();
+    assert!(line.connect(input(5)) && masked.connect(input(4)));
+    for _ in 0..20 {
+        masked.set(true);
+        line.set(true);
+        assert_eq!(board.said(), 0x55);
+        masked.set(false);
+        line.set(false);
+    }
+    let read = |select| {
+        board.ports.store(0x20, Width::W1, select, Default::default()).unwrap();
+        board.ports.load(0x20, Width::W1, Default::default()).unwrap()
+    };
+    assert_eq!(read(0x0a), 0x10, "what is masked waits");
 }
 
 /// Both kinds of halt: in the kernel, and out of it.
