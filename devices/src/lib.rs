@@ -58,6 +58,7 @@ pub mod pci;
 pub mod pci_bridge;
 pub mod pci_testdev;
 pub mod piix3;
+pub mod piix4_pm;
 pub mod plic;
 pub mod port92;
 pub mod pvpanic;

@@ -47,6 +47,7 @@ const TYPES: &[&str] = &[
     "pci-bridge",
     "pci-testdev",
     "piix3",
+    "piix4-pm",
     "port92",
     "pvpanic",
     "q35",
