@@ -54,6 +54,11 @@ impl Plugged {
         drop(seats);
     }
 
+    /// Whether it has the place `devfn` of `bus`.
+    pub(crate) fn sits_at(&self, bus: &Arc<PciBus>, devfn: u8) -> bool {
+        self.seats().iter().any(|seat| Arc::ptr_eq(seat.bus(), bus) && seat.address().devfn() == devfn)
+    }
+
     /// The buses that it exports.
     pub fn buses(&self) -> &[Arc<PciBus>] {
         &self.buses

@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::sync::{Arc, OnceLock};
-use crate::{Device, DeviceError, DeviceInfo, Power, PowerRequest, Realize, ResetType};
+use crate::{Device, DeviceError, DeviceInfo, PlugInfo, PortPlace, Power, PowerRequest, Realize, ResetType};
 use memory_core::{AccessRules, BusFault, Methods, Region, TxAttrs, Width};
 use serde::{Deserialize, Serialize};
 
@@ -60,5 +60,15 @@ inventory::submit! {
         about: "port by which a guest ends the machine with an exit code, usually at 0x501 or 0xf4",
         properties: &[],
         example: "{}",
+    }
+}
+
+inventory::submit! {
+    PlugInfo {
+        name: "isa-debug-exit",
+        tag: "isa-debug-exit",
+        ports: &[PortPlace { region: "regs", at: 0x501, option: Some("iobase") }],
+        memory: &[],
+        options: &[],
     }
 }

@@ -5,7 +5,7 @@ mod tests;
 
 use crate::chardev::{Backend, Chardev};
 use crate::sync::{Arc, OnceLock};
-use crate::{Device, DeviceError, DeviceInfo, Inspector, Property, Realize, ResetType};
+use crate::{Device, DeviceError, DeviceInfo, Inspector, PlugInfo, PortPlace, Property, Realize, ResetType};
 use memory_core::{AccessRules, BusFault, Methods, Region, TxAttrs, Width};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -92,5 +92,15 @@ inventory::submit! {
             },
         ],
         example: "{}",
+    }
+}
+
+inventory::submit! {
+    PlugInfo {
+        name: "isa-debugcon",
+        tag: "isa-debugcon",
+        ports: &[PortPlace { region: "regs", at: 0xe9, option: Some("iobase") }],
+        memory: &[],
+        options: &[],
     }
 }

@@ -4,7 +4,10 @@
 mod tests;
 
 use crate::sync::{Arc, AtomicBool, OnceLock, Ordering};
-use crate::{Device, DeviceError, DeviceInfo, Inspector, Power, PowerRequest, Property, Realize, ResetType};
+use crate::{
+    Device, DeviceError, DeviceInfo, Inspector, PlugInfo, PortPlace, Power, PowerRequest, Property, Realize,
+    ResetType,
+};
 use memory_core::{AccessRules, BusFault, Methods, Region, TxAttrs, Width};
 use serde::{Deserialize, Serialize};
 
@@ -98,5 +101,15 @@ inventory::submit! {
             about: "the events that a guest is told of: 1 panic, 2 crash kernel loaded, 4 shutdown",
         }],
         example: "{}",
+    }
+}
+
+inventory::submit! {
+    PlugInfo {
+        name: "pvpanic",
+        tag: "pvpanic",
+        ports: &[PortPlace { region: "regs", at: 0x505, option: Some("ioport") }],
+        memory: &[],
+        options: &[],
     }
 }

@@ -323,6 +323,7 @@ fn people_s_commands_are_answered_as_on_a_terminal() {
         assert!(client.human("xp").starts_with("unexpected end of expression\n"));
         assert!(client.human("xp /zz 0").starts_with("invalid char in format: 'z'\n"));
         assert!(client.human("x /99999999xb 0").starts_with("99999999 items are more"));
+        assert_eq!(client.human("info pci"), "no PCI bus\n");
         assert_eq!(client.human(""), "");
         assert_eq!(client.human("foo bar"), "unknown command: 'foo bar'\n");
         assert_eq!(client.human("info foo"), "unknown command: 'info foo'\n");
@@ -354,4 +355,69 @@ fn a_client_that_ends_what_it_sends_hears_the_replies_and_one_that_vanishes_is_f
 fn machine_again(machine: &Machine) -> Arc<Machine> {
     let host = Host::new(Clock::stepped(), Console::new(std::io::sink()));
     Arc::new(Machine::build(MachineSpec::clone(&machine.spec()), host).unwrap())
+}
+
+/// A root bus with two functions, and one behind a bridge.
+const PCI: &str = r#"
+    [[region]]
+    name = "pci"
+    kind = "container"
+    size = "16E"
+    into = "system"
+    priority = -1
+    [[device]]
+    type = "i440fx"
+    name = "host"
+    map = [{ region = "config-address", into = "io", at = 0xcf8 }, { region = "config-data", into = "io", at = 0xcfc }]
+    [[device]]
+    type = "pci-bridge"
+    name = "br1"
+    chassis-nr = 1
+    addr = "1e.0"
+    [[device]]
+    type = "pci-testdev"
+    name = "card"
+    bus = "br1"
+    addr = "4"
+"#;
+
+#[test]
+fn functions_on_pci_buses_are_listed_with_their_registers() {
+    let spec = MachineSpec::from_toml("board.toml", &format!("{BOARD}{PCI}")).unwrap();
+    with_greeted(spec, |client, machine| {
+        client.hear();
+        client.run("qmp_capabilities", json!({}));
+        client.run("device_add", json!({ "driver": "pci-testdev", "id": "late", "addr": "5" }));
+        let ports = machine.port_space().unwrap();
+        let config = |at: u32, value: u32| {
+            for (port, value) in [(0xcf8, at), (0xcfc, value)] {
+                ports.write(port, &value.to_le_bytes(), Default::default()).unwrap();
+            }
+        };
+        config(0x8000_2810, 0xfe00_0000);
+        config(0x8000_2804, 2);
+        let buses = client.run("query-pci", json!({}));
+        assert_eq!((buses.as_array().unwrap().len(), &buses[0]["bus"]), (1, &json!(0)));
+        let functions = buses[0]["devices"].as_array().unwrap();
+        let slots: Vec<_> = functions.iter().map(|function| function["slot"].as_u64().unwrap()).collect();
+        assert_eq!(slots, [0, 5, 30]);
+        assert_eq!(functions[0]["class_info"], json!({ "class": 0x600, "desc": "Host bridge" }));
+        assert_eq!(
+            (&functions[0]["id"]["vendor"], &functions[0]["id"]["device"]),
+            (&json!(0x8086), &json!(0x1237))
+        );
+        assert_eq!(functions[1]["qdev_id"], "late");
+        let bar = &functions[1]["regions"][0];
+        assert_eq!((&bar["type"], &bar["address"]), (&json!("memory"), &json!(0xfe00_0000u32)), "{bar}");
+        assert_eq!(functions[1]["regions"][1]["address"], -1);
+        assert_eq!(functions[2]["pci_bridge"]["devices"], json!([]), "the bridge leads nowhere yet");
+        let text = client.human("info pci");
+        assert!(
+            text.starts_with("  Bus  0, device   0, function 0:\n    Host bridge: PCI device 8086:1237\n"),
+            "{text}"
+        );
+        assert!(text.contains("      BAR0: 32 bit memory at 0xfe000000 [0xfe"), "{text}");
+        client.say(br#"{"execute":"device_del","arguments":{"id":"late"}}"#);
+        assert_eq!(client.event().0, "DEVICE_DELETED");
+    });
 }

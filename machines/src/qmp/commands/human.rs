@@ -91,7 +91,7 @@ fn info(machine: &Machine, what: &str, options: &[&str]) -> Option<String> {
             RunState::Paused => "VM status: paused\n".to_owned(),
             other => format!("VM status: paused ({})\n", other.word()),
         },
-        "pci" => "no PCI bus\n".to_owned(),
+        "pci" => super::pci::text(machine),
         "name" => format!("{}\n", machine.spec().name),
         "version" => format!("7.2.0 (Flatland {})\n", env!("CARGO_PKG_VERSION")),
         _ => return None,

@@ -3,6 +3,7 @@
 mod devices;
 mod human;
 mod objects;
+mod pci;
 mod status;
 
 use super::Then;
@@ -44,6 +45,7 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("query-commands", query_commands),
     ("query-memory-size-summary", status::query_memory_size_summary),
     ("query-name", status::query_name),
+    ("query-pci", pci::query_pci),
     ("query-status", status::query_status),
     ("query-version", query_version),
     ("quit", status::quit),
