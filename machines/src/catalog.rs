@@ -4,10 +4,12 @@ use crate::file::{FileError, MachineSpec};
 use std::path::Path;
 
 /// Name and text of each machine.
-const CATALOG: [(&str, &str); 5] = [
+const CATALOG: &[(&str, &str)] = &[
     ("bank-switch", include_str!("../catalog/bank-switch.toml")),
     ("none", include_str!("../catalog/none.toml")),
     ("pc-example", include_str!("../catalog/pc-example.toml")),
+    ("pc", include_str!("../catalog/pc.toml")),
+    ("q35", include_str!("../catalog/q35.toml")),
     ("riscv-virt", include_str!("../catalog/riscv-virt.toml")),
     ("x86-mini", include_str!("../catalog/x86-mini.toml")),
 ];

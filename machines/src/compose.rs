@@ -26,7 +26,9 @@ impl Machine {
     /// What is wrong, with its place in the file.
     pub fn build(spec: MachineSpec, host: Host) -> Result<Self, FileError> {
         let (harts, timebase) = spec.cpu.as_ref().map_or((1, host.timebase), |cpu| (cpu.harts, cpu.timebase));
-        let host = Host { harts, timebase, base: spec.resolve(""), ..host };
+        // all of 2^64 bytes is no RAM that a host has
+        let memory = spec.memory.map_or(0, |size| u64::try_from(size.bytes()).unwrap_or(u64::MAX));
+        let host = Host { harts, timebase, memory, base: spec.resolve(""), ..host };
         let mut build =
             Build { spec: &spec, system: MemorySystem::new(), regions: Vec::new(), devices: Vec::new() };
         build.declare_backed()?;

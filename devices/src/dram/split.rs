@@ -1,5 +1,6 @@
 //! RAM below and above 4 GiB.
 
+use crate::host::RamLayout;
 use crate::realize::Realize;
 use memory_core::{MemoryError, Region, RegionRef, Size};
 
@@ -7,7 +8,7 @@ use memory_core::{MemoryError, Region, RegionRef, Size};
 const FOUR_GIB: u64 = 1 << 32;
 
 /// Shows RAM from 0 up to where the hole for devices begins, and what is left of it from 4 GiB on, as the regions
-/// `ram-below-4g` and `ram-above-4g`.
+/// `ram-below-4g` and `ram-above-4g`, and tells the devices that come after.
 #[derive(Debug)]
 pub struct RamSplit {
     below: u64,
@@ -33,6 +34,8 @@ impl RamSplit {
         };
         let low = alias("ram-below-4g", 0, below)?;
         system.map(0, &low)?;
+        // the first bridge of a machine is the one
+        let _ = ctx.host().layout.set(RamLayout { below_4g: below, above_4g: size - below });
         let mut shown = vec![low];
         if size > below {
             let high = alias("ram-above-4g", below, size - below)?;

@@ -6,7 +6,9 @@ use super::pc::{E820Entry, Facts, NumaNode, Uuid};
 use super::registers::{PORTS_DMA, PORTS_SELECTOR};
 use super::state::State;
 use crate::sync::{Arc, Mutex, OnceLock};
-use crate::{Device, DeviceError, DeviceInfo, DmaPort, Inspector, Property, Realize, ResetType};
+use crate::{
+    Device, DeviceError, DeviceInfo, DmaPort, Host, Inspector, Property, RamLayout, Realize, ResetType,
+};
 use memory_core::{AccessRules, BusFault, Endian, Region, TxAttrs, Width};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,9 +20,10 @@ use std::collections::BTreeMap;
 pub struct FwCfgIo {
     #[serde(default)]
     uuid: Uuid,
-    #[serde(default = "default_ram_size")]
-    ram_size: u64,
-    /// All RAM without this.
+    /// The machine's without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ram_size: Option<u64>,
+    /// Where the machine has it without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     below_4g: Option<u64>,
     /// The machine's without this.
@@ -61,10 +64,6 @@ struct Wiring {
     _regions: [Region; 2],
 }
 
-const fn default_ram_size() -> u64 {
-    128 << 20
-}
-
 const fn default_reboot_timeout() -> i32 {
     -1
 }
@@ -75,12 +74,17 @@ impl FwCfgIo {
         Some(Interface { items, dma, state: &self.state })
     }
 
-    fn facts(&self, harts: u32) -> Facts<'_> {
-        let cpus = self.cpus.unwrap_or_else(|| u16::try_from(harts).unwrap_or(u16::MAX));
+    fn facts(&self, host: &Host) -> Facts<'_> {
+        let cpus = self.cpus.unwrap_or_else(|| u16::try_from(host.harts).unwrap_or(u16::MAX));
+        let RamLayout { below_4g, above_4g } = host.ram();
+        let (ram_size, below) = match self.ram_size {
+            Some(size) => (size, size),
+            None => (below_4g.saturating_add(above_4g), below_4g),
+        };
         Facts {
             uuid: self.uuid,
-            ram_size: self.ram_size,
-            below_4g: self.below_4g.unwrap_or(self.ram_size),
+            ram_size,
+            below_4g: self.below_4g.unwrap_or(below),
             cpus,
             max_cpus: self.max_cpus.unwrap_or(cpus),
             nographic: self.nographic,
@@ -96,7 +100,7 @@ impl FwCfgIo {
     fn items(&self, ctx: &Realize<'_>) -> Result<Items, DeviceError> {
         let refuse = |property, reason| DeviceError::Property { property, reason };
         let host = ctx.host();
-        let facts = self.facts(host.harts);
+        let facts = self.facts(host);
         if facts.max_cpus < facts.cpus {
             let reason = format!("{} is less than the {} that there are", facts.max_cpus, facts.cpus);
             return Err(refuse("max-cpus", reason));
@@ -184,8 +188,8 @@ inventory::submit! {
         about: "QEMU's firmware configuration interface on ports: numbers and named files for a PC's firmware, with DMA",
         properties: &[
             optional("uuid", "uuid", "\"00000000-0000-0000-0000-000000000000\"", "the machine's"),
-            optional("ram-size", "size", "128M", "bytes of RAM"),
-            optional("below-4g", "size", "all RAM", "bytes of it below 4 GiB; the others begin there"),
+            optional("ram-size", "size", "the machine's", "bytes of RAM"),
+            optional("below-4g", "size", "the machine's", "bytes of it below 4 GiB; the others begin there"),
             optional("cpus", "u16", "the machine's", "CPUs that there are"),
             optional("max-cpus", "u16", "`cpus`", "CPUs that there may be"),
             optional("nographic", "bool", "false", "whether the machine is used without a display"),

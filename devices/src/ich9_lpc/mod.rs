@@ -46,6 +46,9 @@ pub struct Ich9Lpc {
     /// The board keeps the watchdog from resetting anything, whatever the guest says.
     #[serde(default)]
     noreboot: bool,
+    /// Processors have system management mode. Without this firmware finds it set up, and leaves it alone.
+    #[serde(default = "default_smm")]
+    smm: bool,
 
     #[serde(skip)]
     wiring: OnceLock<Wiring>,
@@ -194,6 +197,10 @@ impl PciDevice for Ich9Lpc {
     }
 }
 
+fn default_smm() -> bool {
+    true
+}
+
 #[typetag::serde(name = "ich9-lpc")]
 impl Device for Ich9Lpc {
     fn realize(self: Arc<Self>, ctx: &mut Realize<'_>) -> Result<(), DeviceError> {
@@ -245,6 +252,12 @@ inventory::submit! {
                 kind: "region",
                 default: Some("system"),
                 about: "where the chipset configuration registers are mapped",
+            },
+            Property {
+                name: "smm",
+                kind: "bool",
+                default: Some("true"),
+                about: "whether processors have system management mode; if not, firmware finds it set up",
             },
             Property {
                 name: "noreboot",

@@ -146,6 +146,13 @@ impl PmState {
         Effects { smi, power: outcome.bites.then_some(PowerRequest::Watchdog) }
     }
 
+    /// Where there is no system management mode, commands seem to lead to it already: what firmware goes by.
+    fn set_up(&mut self, smm: bool) {
+        if !smm {
+            self.smi_enable |= APM;
+        }
+    }
+
     fn reset(&mut self, kind: ResetType) {
         let Self { pm1, gpe, smi_enable, smi_status, tco, apm_control, apm_status, chip_config } = self;
         pm1.reset();
@@ -311,6 +318,7 @@ impl Ich9Lpc {
         self.change_pm(|state, clock| {
             state.pm1.run(clock);
             state.tco.run(clock);
+            state.set_up(self.smm);
             Effects::default()
         });
         self.follow_config();
@@ -319,6 +327,7 @@ impl Ich9Lpc {
     pub(super) fn reset_pm(&self, kind: ResetType) {
         self.change_pm(|state, _| {
             state.reset(kind);
+            state.set_up(self.smm);
             Effects::default()
         });
         self.follow_config();

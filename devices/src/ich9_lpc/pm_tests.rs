@@ -303,3 +303,17 @@ fn a_restored_chipset_has_its_ports_its_watchdog_and_its_locks() {
     copy.step(5 * TICK);
     assert_eq!(second.take_power(), [PowerRequest::Watchdog]);
 }
+
+#[test]
+fn firmware_finds_system_management_set_up_where_there_is_none() {
+    for smm in [true, false] {
+        let board = Board::new();
+        let chipset = Chipset::ready(&board, json!({ "smm": smm }));
+        let wanted = if smm { 0 } else { 1 << 5 };
+        assert_eq!(board.input(u64::from(PMBASE) + 0x30 & !1, W4), wanted, "{smm}");
+        chipset.bridge.device.reset(ResetType::Cold);
+        board.set_config(PLACE, 0x40, W4, PMBASE);
+        board.set_config(PLACE, 0x44, W1, 0x80);
+        assert_eq!(board.input(u64::from(PMBASE) + 0x30 & !1, W4), wanted, "after a reset");
+    }
+}

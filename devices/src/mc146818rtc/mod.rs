@@ -31,10 +31,12 @@ pub struct Mc146818Rtc {
     /// What the time moves with.
     #[serde(default)]
     clock: Source,
-    #[serde(default)]
-    memory_below_4g: u64,
-    #[serde(default)]
-    memory_above_4g: u64,
+    /// What the machine has, if this does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_below_4g: Option<u64>,
+    /// What the machine has, if this does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_above_4g: Option<u64>,
     /// As many as the machine has, if this does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cpus: Option<u32>,
@@ -135,9 +137,10 @@ impl Device for Mc146818Rtc {
         let timer = clock.timer(ctx.entry(), &self, Self::fire);
         let (irq, nmi_mask) = (ctx.output("irq"), ctx.output("nmi-mask"));
         let _ = self.wiring.set(Wiring { irq, nmi_mask, timer, _ports: [ports, index] });
+        let ram = ctx.host().ram();
         let contents = Contents {
-            below_4g: self.memory_below_4g,
-            above_4g: self.memory_above_4g,
+            below_4g: self.memory_below_4g.unwrap_or(ram.below_4g),
+            above_4g: self.memory_above_4g.unwrap_or(ram.above_4g),
             cpus: self.cpus.unwrap_or(ctx.host().harts),
             boot: self.boot,
             floppy_check: self.floppy_check,
@@ -187,13 +190,13 @@ inventory::submit! {
             Property {
                 name: "memory-below-4g",
                 kind: "size",
-                default: Some("0"),
+                default: Some("the machine\'s"),
                 about: "bytes of RAM below 4 GiB, for firmware to find at 0x15 to 0x18, 0x30, 0x31, 0x34 and 0x35",
             },
             Property {
                 name: "memory-above-4g",
                 kind: "size",
-                default: Some("0"),
+                default: Some("the machine\'s"),
                 about: "bytes of RAM from 4 GiB on, at 0x5b to 0x5d",
             },
             Property {
