@@ -221,7 +221,8 @@ mod io {
 
     #[test]
     fn a_pc_without_properties_says_what_firmware_expects() {
-        let board = Board::new();
+        let mut board = Board::new();
+        board.host.memory = 128 << 20;
         let ports = ports(&board, json!({}));
         assert_eq!(item(&ports, KEY_SIGNATURE, 5), b"QEMU\0");
         assert_eq!(item(&ports, KEY_ID, 4), [3, 0, 0, 0]);
