@@ -269,7 +269,7 @@ impl<'a> Looking<'a> {
     /// A transfer that is one piece, and that a plain one: what an accelerator's exits are.
     #[inline(always)]
     fn read_plain(&mut self, address: u64, bytes: &mut [u8], attrs: TxAttrs) -> Option<Result<(), BusFault>> {
-        let (width, order) = (plain::piece(bytes.len())?, self.space.config().order);
+        let (width, order) = (plain::piece(address, bytes.len())?, self.space.config().order);
         let result = plain::load(self.find(address).as_ref(), width, attrs, order)?;
         order.encode(result.unwrap_or(0), bytes);
         Some(result.map(|_| ()))
@@ -278,7 +278,7 @@ impl<'a> Looking<'a> {
     /// As [`Looking::read_plain`].
     #[inline(always)]
     fn write_plain(&mut self, address: u64, bytes: &[u8], attrs: TxAttrs) -> Option<Result<(), BusFault>> {
-        let (width, order) = (plain::piece(bytes.len())?, self.space.config().order);
+        let (width, order) = (plain::piece(address, bytes.len())?, self.space.config().order);
         plain::store(self.find(address).as_ref(), width, order.decode(bytes), attrs, order)
     }
 

@@ -22,15 +22,16 @@ pub(crate) fn ordered(order: ByteOrder, width: Width, value: u64) -> u64 {
 }
 
 /// The width of a transfer that is not cut wherever a device takes it in one call. One of 8 bytes may be: rules that name no
-/// width have it in two pieces.
+/// width have it in two pieces. One that ends beyond 2^64 is cut there.
 #[inline(always)]
-pub(crate) fn piece(len: usize) -> Option<Width> {
-    match len {
-        1 => Some(Width::W1),
-        2 => Some(Width::W2),
-        4 => Some(Width::W4),
-        _ => None,
-    }
+pub(crate) fn piece(address: u64, len: usize) -> Option<Width> {
+    let width = match len {
+        1 => Width::W1,
+        2 => Width::W2,
+        4 => Width::W4,
+        _ => return None,
+    };
+    address.checked_add(width.bytes() - 1).map(|_| width)
 }
 
 /// Whether the initiator may reach devices, and is no debugger.

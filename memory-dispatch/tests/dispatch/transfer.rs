@@ -118,6 +118,16 @@ fn a_piece_belongs_to_the_region_that_it_starts_in() {
 }
 
 #[test]
+fn a_transfer_over_the_top_of_2_to_the_64_is_cut_there() {
+    each_door(memory(), |board| {
+        let device = board.mmio(u64::MAX, 1, AccessRules::new(), 7);
+        assert_eq!(board.read(u64::MAX, 2), (vec![7, 0], Err(BusFault::DECODE)));
+        assert_eq!(board.write(u64::MAX, &[1, 2, 3, 4]), Err(BusFault::DECODE));
+        assert_eq!(device.calls(), [Call::Read(0, 1), Call::Write(0, 1, 1)]);
+    });
+}
+
+#[test]
 fn every_piece_is_looked_up_anew() {
     each_door(memory(), |board| {
         let below = board.mmio(0x1000, 0x20, AccessRules::new(), 0);
