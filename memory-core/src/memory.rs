@@ -288,10 +288,9 @@ impl Memory {
         &self,
         change: impl FnOnce(&mut State) -> Result<R, MemoryError>,
     ) -> Result<R, MemoryError> {
-        let mut state = self.held(Option::take).flatten().ok_or(MemoryError::InsideCommit)?;
-        let result = change(&mut state);
-        self.held(|held| *held = Some(state));
-        result
+        // what looks at the tree may be a listener's code, or anybody's
+        let mut work = Work { memory: self, state: self.held(Option::take).flatten(), end: false };
+        change(work.state.as_mut().ok_or(MemoryError::InsideCommit)?)
     }
 
     /// Changes the state in a level of its own.
@@ -443,8 +442,8 @@ impl Memory {
     }
 }
 
-/// The state while a commit works on it. However that ends, by a panic of a listener too, the state goes back to
-/// where it belongs.
+/// The state while a commit or a change works on it, or somebody looks at it. However that ends, by a panic of a
+/// listener too, the state goes back to where it belongs.
 struct Work<'a> {
     memory: &'a Memory,
     state: Option<Box<State>>,

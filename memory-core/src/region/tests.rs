@@ -128,6 +128,22 @@ fn a_panic_inside_a_transaction_rolls_it_back_and_frees_the_lock() {
 }
 
 #[test]
+fn a_panic_while_the_tree_is_looked_at_takes_the_level_back_and_frees_the_lock() {
+    let (memory, system) = memory();
+    let a = container(&memory, "a", 0x1000);
+    let panics =
+        || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| memory.read(|_| panic!("once"))));
+    assert!(panics().is_err() && !memory.is_inside_transaction());
+    let level = memory.begin().unwrap();
+    system.map(0, &a).unwrap();
+    assert!(panics().is_err() && memory.is_inside_transaction());
+    level.commit().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(a.address().unwrap(), Some(0)));
+    });
+}
+
+#[test]
 fn cycles_are_refused_directly_and_through_aliases_and_parents() {
     let (memory, system) = memory();
     let [a, b] = ["a", "b"].map(|name| container(&memory, name, 0x1000));

@@ -1,10 +1,11 @@
 //! Listeners: what they may do, what they hold, and what becomes of them. How they are told of random changes is a test
 //! of its own.
 
-use crate::board::{Board, Door};
-use memory_core::{MemoryError, RamBlock, Region};
+use crate::board::{ATTRS, Board, Door};
+use memory_core::{DirtyClients, MemoryError, RamBlock, Region, Width};
 use memory_dispatch::{Listener, ListenerGuard, Refusal, Section, SpaceConfig};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Counts, keeps sections, runs something at the first range that is added, and refuses.
@@ -239,4 +240,53 @@ fn a_listener_that_is_unregistered_while_a_space_goes_is_told_of_all_deletes() {
         }
     });
     assert_eq!(told, TURNS);
+}
+
+/// Panics at whatever is set, once.
+#[derive(Default)]
+struct Panics {
+    at_add: AtomicBool,
+    at_sync: AtomicBool,
+    at_clear: AtomicBool,
+}
+
+fn panic_if(due: &AtomicBool) {
+    assert!(!due.swap(false, Ordering::SeqCst), "on purpose");
+}
+
+impl Listener for Panics {
+    fn region_add(&self, _: &Section) -> Result<(), Refusal> {
+        panic_if(&self.at_add);
+        Ok(())
+    }
+
+    fn log_sync(&self, _: &Section) {
+        panic_if(&self.at_sync);
+    }
+
+    fn log_clear(&self, _: &Section) {
+        panic_if(&self.at_clear);
+    }
+}
+
+#[test]
+fn a_listener_that_panics_when_it_is_registered_or_asked_for_marks_leaves_the_lock_free() {
+    let board = board();
+    let region = ram(&board, "ram");
+    board.root.map(0x1000, &region).unwrap();
+    region.set_log(DirtyClients::DISPLAY, true).unwrap();
+    let panics = Arc::new(Panics::default());
+    panics.at_add.store(true, Ordering::SeqCst);
+    let listen = || board.system.listen(panics.clone(), 0, None);
+    assert!(catch_unwind(AssertUnwindSafe(|| listen())).is_err());
+    let _guard = listen().unwrap();
+    for due in [&panics.at_sync, &panics.at_clear] {
+        due.store(true, Ordering::SeqCst);
+        let take = || board.system.snapshot_and_clear(&region, DirtyClients::DISPLAY, 0, 0x1000);
+        assert!(catch_unwind(AssertUnwindSafe(take)).is_err());
+        assert!(!board.memory().is_inside_transaction());
+        take().unwrap();
+    }
+    region.set_address(0x2000).unwrap();
+    assert!(board.space.load(0x2000, Width::W4, ATTRS).is_ok());
 }
