@@ -14,6 +14,7 @@ use crate::transaction::Transaction;
 use crate::tree::Tree;
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 
@@ -379,7 +380,8 @@ impl Memory {
     }
 
     /// Removes what is condemned, unless a transaction is in the way: its end does it then. A thread that pushes and
-    /// finds the state taken did so before the taker gave it back, so the taker sees what was pushed.
+    /// finds the state taken did so before the taker gave it back, so the taker sees what was pushed. What a listener
+    /// panics at is removed when somebody comes here again, or begins a transaction.
     fn settle(&self) {
         if self.is_inside_transaction() {
             return;
@@ -397,48 +399,84 @@ impl Memory {
 
     fn remove_condemned(&self) {
         let mut work = Work { memory: self, state: self.held(Option::take).flatten(), end: true };
+        let mut taken = Taken::new(&self.inner.condemned);
         let Some(state) = &mut work.state else { return };
-        let (mut regions, mut owners, mut errands) = (Vec::new(), Vec::new(), Vec::new());
-        let mut unplugged = Vec::new();
+        let mut marks = Vec::new();
         while let Some(condemned) = self.inner.condemned.pop() {
-            match condemned {
-                Condemned::Region(id) => {
-                    state.condemn(id);
-                    regions.push(id);
-                }
-                Condemned::Plug(owner, device) => {
-                    unplugged.push((owner, state.unplug(owner)));
-                    owners.push(device);
-                }
-                Condemned::Errand(errand) => errands.push(errand),
+            match &condemned {
+                Condemned::Region(id) => state.condemn(*id),
+                Condemned::Plug(owner, _) => marks.push((*owner, state.unplug(*owner))),
+                Condemned::Errand(_) => {}
             }
+            taken.push(condemned);
         }
-        errands.into_iter().for_each(|errand| errand());
+        while let Some(errand) = taken.errands.pop_front() {
+            errand();
+        }
         let sink = self.sink();
         // a device that was off the map already goes all the same: whoever is still on an old map has to hear of it
-        if (!state.damage().is_empty() || !owners.is_empty())
+        if (!state.damage().is_empty() || !taken.plugs.is_empty())
             && let Some(sink) = &sink
             && let Err(error) = sink.commit(&state.tree, state.damage(), true)
         {
             tracing::error!(%error, "a removal cannot be refused");
         }
+        let (regions, plugs) = taken.done();
         let buried: Vec<Node> = regions.into_iter().filter_map(|id| state.bury(id)).collect();
         state.settle();
         drop(work);
-        for (owner, mark) in unplugged {
+        for (owner, mark) in marks {
             mark.inspect(|mark| mark.store(true, Ordering::SeqCst));
             sink.iter().for_each(|sink| sink.unplugged(owner));
         }
         // a region may have held its callbacks or its host memory alone, so it is retired as an owner is
+        let mut last: Vec<_> = plugs.into_iter().map(|(_, device)| device).collect();
         if !buried.is_empty() {
-            owners.push(Box::new(buried));
+            last.push(Box::new(buried));
         }
-        for owner in owners {
+        for last in last {
             match &sink {
-                Some(sink) => sink.retire(owner),
-                None => drop(owner),
+                Some(sink) => sink.retire(last),
+                None => drop(last),
             }
         }
+    }
+}
+
+/// What has been taken out of the queue to be removed. Where a listener or an errand panics meanwhile, it goes back: the
+/// removal is not done before it is published, and no device may end here, with the lock held.
+struct Taken<'a> {
+    queue: &'a SegQueue<Condemned>,
+    regions: Vec<RegionId>,
+    plugs: Vec<(OwnerId, Box<dyn Any + Send>)>,
+    errands: VecDeque<Box<dyn FnOnce() + Send>>,
+}
+
+impl<'a> Taken<'a> {
+    fn new(queue: &'a SegQueue<Condemned>) -> Self {
+        Self { queue, regions: Vec::new(), plugs: Vec::new(), errands: VecDeque::new() }
+    }
+
+    fn push(&mut self, condemned: Condemned) {
+        match condemned {
+            Condemned::Region(id) => self.regions.push(id),
+            Condemned::Plug(owner, device) => self.plugs.push((owner, device)),
+            Condemned::Errand(errand) => self.errands.push_back(errand),
+        }
+    }
+
+    /// The removal is published.
+    fn done(mut self) -> (Vec<RegionId>, Vec<(OwnerId, Box<dyn Any + Send>)>) {
+        (std::mem::take(&mut self.regions), std::mem::take(&mut self.plugs))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let regions = self.regions.drain(..).map(Condemned::Region);
+        let plugs = self.plugs.drain(..).map(|(owner, device)| Condemned::Plug(owner, device));
+        let errands = self.errands.drain(..).map(Condemned::Errand);
+        regions.chain(plugs).chain(errands).for_each(|condemned| self.queue.push(condemned));
     }
 }
 

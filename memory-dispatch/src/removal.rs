@@ -167,6 +167,10 @@ impl Detached {
         let _waiting = waiters.join();
         // the fence of the protocol, once for all attempts: `waiting` stands until the end
         fence::heavy();
+        if !self.door.is_closed() {
+            // a removal that a listener panicked at is still to be done, and nobody else need come to do it
+            self.system.memory().when_free(|| ());
+        }
         let mut shown = HashMap::new();
         loop {
             let seen = *waiters.events();

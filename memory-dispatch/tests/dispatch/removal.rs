@@ -9,6 +9,7 @@ use memory_dispatch::{
     AddressSpace, Detached, Direction, DmaMemory, Entry, EntryKind, Laggard, Listener, MemorySystem, Refusal,
     Section, SpaceConfig, VcpuHandle, WaitError, chain,
 };
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -663,4 +664,49 @@ fn a_wait_that_has_ended_means_that_nobody_is_inside_however_threads_come_and_go
         stop.store(true, Ordering::Relaxed);
     });
     assert!(reached.load(Ordering::Relaxed) > ROUNDS / 4);
+}
+
+/// Panics once when it is told that something goes.
+#[derive(Default)]
+struct Panics(AtomicBool);
+
+impl Listener for Panics {
+    fn region_del(&self, _: &Section) -> Result<(), Refusal> {
+        assert!(self.0.swap(true, Ordering::SeqCst), "on purpose");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_removal_that_a_listener_panicked_at_is_done_by_who_waits_for_it() {
+    let board = Board::new(Door::Space, SpaceConfig::default());
+    let memory = board.memory();
+    let seen = plug_at(&board.system, &board.root, "/machine/device", AT);
+    let spare = memory.container("spare", Size::FULL).build().unwrap();
+    let _guard = board.system.listen(Arc::new(Panics::default()), 0, None).unwrap();
+    let level = memory.begin().unwrap();
+    let detached = seen.detach();
+    let errands = Arc::<AtomicUsize>::default();
+    let count = errands.clone();
+    memory.when_free(move || _ = count.fetch_add(1, Ordering::SeqCst));
+    drop(spare);
+    assert!(catch_unwind(AssertUnwindSafe(|| level.commit())).is_err());
+    assert_eq!((seen.drops(), memory.is_inside_transaction()), (0, false), "no device ends in a panic");
+    wait(&detached).unwrap();
+    seen.gone.store(true, Ordering::SeqCst);
+    assert!(board.space.load(AT, Width::W4, ATTRS).is_err());
+    assert!(seen.entry.enter(EntryKind::Timer).is_err());
+    assert_eq!((seen.drops(), errands.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[test]
+fn errands_behind_one_that_panics_are_run_by_the_next_transaction() {
+    let memory = Memory::new();
+    let level = memory.begin().unwrap();
+    let errands = Arc::<AtomicUsize>::default();
+    memory.when_free(|| panic!("on purpose"));
+    let count = errands.clone();
+    memory.when_free(move || _ = count.fetch_add(1, Ordering::SeqCst));
+    assert!(catch_unwind(AssertUnwindSafe(|| level.commit())).is_err());
+    memory.read(|_| assert_eq!(errands.load(Ordering::SeqCst), 1)).unwrap();
 }
