@@ -8,7 +8,8 @@ use crate::node::Node;
 use crate::owner::{Owner, Plug};
 use crate::state::State;
 use crate::sync::{
-    Arc, AtomicU64, Condvar, DashMap, Mutex, OnceLock, Ordering, PoisonError, SegQueue, Weak, thread_local,
+    Arc, AtomicBool, AtomicU64, Condvar, DashMap, Mutex, OnceLock, Ordering, PoisonError, SegQueue, Weak,
+    thread_local,
 };
 use crate::transaction::Transaction;
 use crate::tree::Tree;
@@ -54,9 +55,17 @@ pub(crate) type SinkCell = OnceLock<Weak<dyn CommitSink>>;
 /// What is to be removed, as soon as no transaction is in the way.
 pub(crate) enum Condemned {
     Region(RegionId),
-    Plug(OwnerId, Box<dyn Any + Send>),
+    Plug(Unplugged),
     /// Something else that needs the writers' lock and waits for nobody.
     Errand(Box<dyn FnOnce() + Send>),
+}
+
+/// A device whose plug guard is gone.
+pub(crate) struct Unplugged {
+    pub(crate) owner: OwnerId,
+    /// Set when the owner's regions are off the map.
+    pub(crate) mark: Arc<AtomicBool>,
+    pub(crate) device: Box<dyn Any + Send>,
 }
 
 struct Inner {
@@ -401,11 +410,10 @@ impl Memory {
         let mut work = Work { memory: self, state: self.held(Option::take).flatten(), end: true };
         let mut taken = Taken::new(&self.inner.condemned);
         let Some(state) = &mut work.state else { return };
-        let mut marks = Vec::new();
         while let Some(condemned) = self.inner.condemned.pop() {
             match &condemned {
                 Condemned::Region(id) => state.condemn(*id),
-                Condemned::Plug(owner, _) => marks.push((*owner, state.unplug(*owner))),
+                Condemned::Plug(plug) => state.unplug(plug.owner),
                 Condemned::Errand(_) => {}
             }
             taken.push(condemned);
@@ -424,13 +432,13 @@ impl Memory {
         let (regions, plugs) = taken.done();
         let buried: Vec<Node> = regions.into_iter().filter_map(|id| state.bury(id)).collect();
         state.settle();
+        // an owner without a region too: a pin of one that it had may still lead to the device. With the lock held, since
+        // the next who has it must map nothing of the device
+        plugs.iter().for_each(|plug| plug.mark.store(true, Ordering::SeqCst));
         drop(work);
-        for (owner, mark) in marks {
-            mark.inspect(|mark| mark.store(true, Ordering::SeqCst));
-            sink.iter().for_each(|sink| sink.unplugged(owner));
-        }
+        sink.iter().for_each(|sink| plugs.iter().for_each(|plug| sink.unplugged(plug.owner)));
         // a region may have held its callbacks or its host memory alone, so it is retired as an owner is
-        let mut last: Vec<_> = plugs.into_iter().map(|(_, device)| device).collect();
+        let mut last: Vec<_> = plugs.into_iter().map(|plug| plug.device).collect();
         if !buried.is_empty() {
             last.push(Box::new(buried));
         }
@@ -448,7 +456,7 @@ impl Memory {
 struct Taken<'a> {
     queue: &'a SegQueue<Condemned>,
     regions: Vec<RegionId>,
-    plugs: Vec<(OwnerId, Box<dyn Any + Send>)>,
+    plugs: Vec<Unplugged>,
     errands: VecDeque<Box<dyn FnOnce() + Send>>,
 }
 
@@ -460,13 +468,13 @@ impl<'a> Taken<'a> {
     fn push(&mut self, condemned: Condemned) {
         match condemned {
             Condemned::Region(id) => self.regions.push(id),
-            Condemned::Plug(owner, device) => self.plugs.push((owner, device)),
+            Condemned::Plug(plug) => self.plugs.push(plug),
             Condemned::Errand(errand) => self.errands.push_back(errand),
         }
     }
 
     /// The removal is published.
-    fn done(mut self) -> (Vec<RegionId>, Vec<(OwnerId, Box<dyn Any + Send>)>) {
+    fn done(mut self) -> (Vec<RegionId>, Vec<Unplugged>) {
         (std::mem::take(&mut self.regions), std::mem::take(&mut self.plugs))
     }
 }
@@ -474,7 +482,7 @@ impl<'a> Taken<'a> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let regions = self.regions.drain(..).map(Condemned::Region);
-        let plugs = self.plugs.drain(..).map(|(owner, device)| Condemned::Plug(owner, device));
+        let plugs = self.plugs.drain(..).map(Condemned::Plug);
         let errands = self.errands.drain(..).map(Condemned::Errand);
         regions.chain(plugs).chain(errands).for_each(|condemned| self.queue.push(condemned));
     }

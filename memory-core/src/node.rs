@@ -6,7 +6,7 @@ use crate::host::DirtyClients;
 use crate::id::{OwnerId, RegionId};
 use crate::intercept::Intercepts;
 use crate::kind::Kind;
-use crate::sync::{Arc, AtomicBool, Mutex, Weak};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::target::Target;
 use bitflags::bitflags;
 use std::any::Any;
@@ -148,6 +148,11 @@ impl Node {
     /// The owner, if there is one.
     pub fn owner(&self) -> Option<OwnerId> {
         self.owner.as_ref().map(|owner| owner.id)
+    }
+
+    /// Whether the owner's plug guard is gone and its regions are off the map.
+    pub(crate) fn is_unplugged(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.unplugged.load(Ordering::SeqCst))
     }
 
     /// The RAM block's identifier, if the region has host memory.

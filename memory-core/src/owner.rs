@@ -1,9 +1,9 @@
 //! Owners of regions, and the guard that keeps a device plugged in.
 
 use crate::id::OwnerId;
-use crate::memory::{Condemned, Memory};
+use crate::memory::{Condemned, Memory, Unplugged};
 use crate::node::NodeOwner;
-use crate::sync::{Arc, Weak};
+use crate::sync::{Arc, AtomicBool, Weak};
 use std::any::Any;
 use std::fmt;
 
@@ -72,12 +72,15 @@ pub struct Plug<T: ?Sized + Send + Sync + 'static> {
     memory: Memory,
     owner: OwnerId,
     path: Arc<str>,
+    /// The owner's.
+    mark: Arc<AtomicBool>,
     device: Option<Arc<T>>,
 }
 
 impl<T: ?Sized + Send + Sync + 'static> Plug<T> {
     pub(crate) fn new(memory: Memory, owner: &Owner, device: Arc<T>) -> Self {
-        Self { memory, owner: owner.id(), path: owner.path().clone(), device: Some(device) }
+        let NodeOwner { id, path, unplugged, .. } = owner.node_owner();
+        Self { memory, owner: id, path, mark: unplugged, device: Some(device) }
     }
 
     /// The owner that the device is to its regions.
@@ -99,7 +102,8 @@ impl<T: ?Sized + Send + Sync + 'static> Plug<T> {
 impl<T: ?Sized + Send + Sync + 'static> Drop for Plug<T> {
     fn drop(&mut self) {
         if let Some(device) = self.device.take() {
-            self.memory.condemn(Condemned::Plug(self.owner, Box::new(device)));
+            let (mark, device) = (self.mark.clone(), Box::new(device));
+            self.memory.condemn(Condemned::Plug(Unplugged { owner: self.owner, mark, device }));
         }
     }
 }

@@ -151,7 +151,7 @@ impl RegionRef {
                 let (region, parent) = (child.name.clone(), self.name.clone());
                 return Err(MemoryError::Cycle { region, parent });
             }
-            if state.is_unplugged(node.owner()) {
+            if node.is_unplugged() {
                 return Err(MemoryError::Unplugged(child.name.clone()));
             }
             let placement = Placement {
@@ -369,7 +369,7 @@ impl RegionRef {
 
     fn set_flags_in(&self, state: &mut State, flags: Flags, value: bool) -> Result<(), MemoryError> {
         let node = self.node(&state.tree)?;
-        if flags == Flags::ENABLED && value && state.is_unplugged(node.owner()) {
+        if flags == Flags::ENABLED && value && node.is_unplugged() {
             return Err(MemoryError::Unplugged(self.name.clone()));
         }
         let old = node.flags;

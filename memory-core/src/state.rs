@@ -8,16 +8,9 @@ use crate::id::{OwnerId, RegionId};
 use crate::kind::Kind;
 use crate::memory::{Blocks, SinkCell};
 use crate::node::{Flags, Node, Placement};
-use crate::sync::{Arc, AtomicBool};
+use crate::sync::Arc;
 use crate::tree::{Tree, Undo};
 use std::collections::{BTreeSet, HashMap};
-
-/// The regions of an owner.
-#[derive(Default)]
-pub(crate) struct OwnerEntry {
-    regions: BTreeSet<RegionId>,
-    unplugged: bool,
-}
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -31,7 +24,8 @@ pub(crate) struct State {
     /// Regions whose block may not be logged as it should be.
     relog: BTreeSet<RegionId>,
     blocks: Arc<Blocks>,
-    owners: HashMap<OwnerId, OwnerEntry>,
+    /// The regions of each owner that has some.
+    owners: HashMap<OwnerId, BTreeSet<RegionId>>,
 }
 
 impl State {
@@ -154,7 +148,7 @@ impl State {
         {
             return Err(MemoryError::DuplicateIdentifier(identifier.clone()));
         }
-        if self.is_unplugged(node.owner()) {
+        if node.is_unplugged() {
             return Err(MemoryError::Unplugged(node.name.clone()));
         }
         let (owner, identifier) = (node.owner(), node.identifier.clone());
@@ -164,16 +158,12 @@ impl State {
             self.relog.insert(id);
         }
         if let Some(owner) = owner {
-            self.owners.entry(owner).or_default().regions.insert(id);
+            self.owners.entry(owner).or_default().insert(id);
         }
         if let Some((identifier, block)) = identifier.zip(block) {
             self.blocks.insert(identifier, (id, block));
         }
         Ok(id)
-    }
-
-    pub(crate) fn is_unplugged(&self, owner: Option<OwnerId>) -> bool {
-        owner.and_then(|owner| self.owners.get(&owner)).is_some_and(|entry| entry.unplugged)
     }
 
     /// Changes who wants to know of writes to a region.
@@ -233,27 +223,20 @@ impl State {
             block.dirty().stop(node.logged);
         }
         if let Some(owner) = node.owner()
-            && let Some(entry) = self.owners.get_mut(&owner)
+            && let Some(regions) = self.owners.get_mut(&owner)
         {
-            entry.regions.remove(&id);
-            if entry.regions.is_empty() && entry.unplugged {
+            regions.remove(&id);
+            if regions.is_empty() {
                 self.owners.remove(&owner);
             }
         }
         Some(node)
     }
 
-    /// Unmaps all regions of an owner and keeps them from being mapped again. Their identifiers are free: a pin may
-    /// keep a region for long.
-    ///
-    /// Returns the mark of the owner that is to be set when they are off the map, if it has regions.
-    pub(crate) fn unplug(&mut self, owner: OwnerId) -> Option<Arc<AtomicBool>> {
-        let mut mark = None;
-        let entry = self.owners.entry(owner).or_default();
-        entry.unplugged = true;
-        for id in entry.regions.clone() {
-            let owner = self.tree.get(id).and_then(|node| node.owner.as_ref());
-            mark = owner.map(|owner| owner.unplugged.clone());
+    /// Unmaps all regions of an owner. Once it is marked as unplugged none is mapped again. Their identifiers are free: a
+    /// pin may keep a region for long.
+    pub(crate) fn unplug(&mut self, owner: OwnerId) {
+        for id in self.owners.get(&owner).cloned().unwrap_or_default() {
             self.place(id, None);
             // an alias of somebody else's may still look at it
             let hidden = self.tree.get(id).map(|node| node.flags - Flags::ENABLED);
@@ -261,7 +244,6 @@ impl State {
             self.changed(id, undo);
             self.free_identifier(id);
         }
-        mark
     }
 
     /// The alias's target and offset, if `id` is an alias.

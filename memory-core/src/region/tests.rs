@@ -220,6 +220,20 @@ fn regions_of_an_unplugged_device_are_unmapped_and_stay_so() {
 }
 
 #[test]
+fn an_unplugged_owner_gets_no_region_whether_it_had_one_or_not() {
+    let (memory, _system) = memory();
+    let device = Arc::new(5u32);
+    for regions in 0..2 {
+        let weak: crate::sync::Weak<u32> = Arc::downgrade(&device);
+        let owner = memory.owner("/dev", weak);
+        let build = || memory.container("regs", 16u64).owner(&owner).build();
+        drop((0..regions).map(|_| build().unwrap()).collect::<Vec<_>>());
+        drop(memory.plug(&owner, device.clone()));
+        assert!(matches!(build(), Err(MemoryError::Unplugged(_))), "{regions}");
+    }
+}
+
+#[test]
 fn writers_on_other_threads_wait_for_the_transaction() {
     let (memory, system) = memory();
     let a = container(&memory, "a", 0x1000);

@@ -600,6 +600,15 @@ fn a_write_that_is_queued_on_the_old_map_is_dropped_when_the_device_is_gone() {
 
 #[test]
 fn a_snapshot_of_guest_memory_asks_no_iommu_that_was_unplugged() {
+    ask_after_removal(false);
+}
+
+#[test]
+fn a_snapshot_asks_no_iommu_that_had_no_region_left_when_it_was_unplugged() {
+    ask_after_removal(true);
+}
+
+fn ask_after_removal(region_first: bool) {
     struct Onto(SpaceId, AtomicUsize);
     impl Iommu for Onto {
         fn translate(&self, address: u64, _: Permissions, _: TxAttrs) -> Option<IommuEntry> {
@@ -619,6 +628,9 @@ fn a_snapshot_of_guest_memory_asks_no_iommu_that_was_unplugged() {
     let snapshot = DmaMemory::new(&master, ATTRS);
     assert_eq!(snapshot.read_obj::<u8>(GuestAddress(0)).unwrap(), 7);
     let asked = device.1.load(Ordering::SeqCst);
+    if region_first {
+        drop(iommu);
+    }
     let detached = board.system.detach(plug);
     assert_eq!(laggards(&detached), [], "a snapshot is a pin");
     assert!(snapshot.read_obj::<u8>(GuestAddress(0)).is_err());
