@@ -10,8 +10,9 @@
 //! - Devices say who they are, and count. Two registers are always replaced together, by ones with the next number.
 //! - A listener builds a map of its own out of what it is told.
 //!
-//! A run is made of rounds. At the end of each, with no thread in the machine, all books are compared ([`audit`]); at the
-//! end of the run the machine is taken apart, and nothing may be left of it.
+//! A run is made of rounds. At the end of each cards are removed while nobody does anything but leave them, then, with no
+//! thread in the machine, all books are compared ([`audit`]); at the end of the run the machine is taken apart, and nothing
+//! may be left of it. A thread that hangs is named, and the process aborted.
 //!
 //! ```
 //! use std::time::Duration;
@@ -33,8 +34,10 @@ pub mod ledger;
 pub mod mapper;
 pub mod migrator;
 pub mod plugger;
+mod quiet;
 pub mod session;
 pub mod summary;
+mod watch;
 pub mod witness;
 pub mod worker;
 pub mod world;

@@ -5,11 +5,13 @@ use super::dice::{Dice, mix};
 use super::mapper::Mapper;
 use super::migrator::Migrator;
 use super::plugger::Plugger;
+use super::quiet::Quiet;
 use super::summary::{Summary, resident};
+use super::watch::{SetAtEnd, Watched, watch};
 use super::worker::Worker;
 use super::world::World;
 use anyhow::{Context, Result, bail};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,9 +20,6 @@ const WORKERS_IN_TURN: usize = 4;
 
 /// Threads that do something else than access.
 const OTHERS: [&str; 3] = ["the mapper", "the plugger", "the migrator"];
-
-/// A thread that does nothing for this long hangs: it waits for a wake-up that was lost, or for itself.
-const HANG: Duration = Duration::from_secs(60);
 
 /// Views that a worker may be on at a time: two handles, an access without one, and the DMA of the card that it leads to.
 const VIEWS_A_WORKER: u64 = 4;
@@ -64,38 +63,73 @@ impl Crew {
         })
     }
 
-    /// One round of everybody at once, for some time.
+    /// One round of everybody at once, for some time, and some removals after it.
     pub(super) fn round_at_once(&mut self, time: Duration) -> Result<()> {
         self.begin()?;
         let start = Instant::now();
         let Self { world, workers, mapper, plugger, migrator, .. } = self;
         let world = &*world;
         let stop = AtomicBool::new(false);
-        let all: Vec<AtomicU64> = (0..workers.len() + OTHERS.len()).map(|_| AtomicU64::new(0)).collect();
+        let names = (0..workers.len()).map(|index| Watched::new(format!("worker {index}")));
+        let all: Vec<Watched> = OTHERS.into_iter().map(Watched::new).chain(names).collect();
+        let [maps, plugs, migrates, works @ ..] = &*all else { bail!("nobody is watched") };
         thread::scope(|scope| {
             let stop = &stop;
-            let mut beats = all.iter();
-            for worker in workers.iter_mut() {
-                let beat = beats.next();
+            for (worker, me) in workers.iter_mut().zip(works) {
                 scope.spawn(move || {
-                    repeat(world, stop, beat, || worker.step(world));
-                    // whoever waits for it must not wait for ever
-                    worker.end(world);
+                    me.during(|| {
+                        repeat(world, stop, me, || worker.step(world));
+                        // whoever waits for it must not wait for ever
+                        worker.end(world);
+                    });
                 });
             }
-            let (first, second, third) = (beats.next(), beats.next(), beats.next());
-            scope.spawn(move || repeat(world, stop, first, || mapper.step(world)));
-            scope.spawn(move || repeat(world, stop, second, || plugger.step(world)));
-            scope.spawn(move || repeat(world, stop, third, || migrator.step(world)));
+            scope.spawn(move || maps.during(|| repeat(world, stop, maps, || mapper.step(world))));
+            scope.spawn(|| plugs.during(|| repeat(world, stop, plugs, || plugger.step(world))));
+            scope.spawn(move || migrates.during(|| repeat(world, stop, migrates, || migrator.step(world))));
             watch(&all, stop, start + time);
         });
-        self.end(start)
+        let took = start.elapsed();
+        self.remove_quietly();
+        self.end(took)
+    }
+
+    /// Some removals beside which nothing else happens.
+    fn remove_quietly(&mut self) {
+        let Self { world, workers, plugger, .. } = self;
+        let world = &*world;
+        if world.ledger.has_failed() {
+            return;
+        }
+        let quiet = &Quiet::new(workers.len());
+        let removes = Watched::new("the plugger, when all is quiet,");
+        let names =
+            (0..workers.len()).map(|index| Watched::new(format!("worker {index}, when all is quiet,")));
+        let all: Vec<Watched> = std::iter::once(removes).chain(names).collect();
+        let Some((removes, leaves)) = all.split_first() else { return };
+        thread::scope(|scope| {
+            for (worker, me) in workers.iter_mut().zip(leaves) {
+                scope.spawn(move || quiet.leave(me, worker, world));
+            }
+            scope.spawn(move || quiet.remove(removes, plugger, world));
+            watch(&all, &AtomicBool::new(false), Instant::now());
+        });
     }
 
     /// One round of everybody in turn, by chance, for so many steps.
     pub(super) fn round_in_turn(&mut self, steps: u64) -> Result<()> {
         self.begin()?;
         let start = Instant::now();
+        let all = [Watched::new("the thread that does everything")];
+        thread::scope(|scope| {
+            scope.spawn(|| watch(&all, &AtomicBool::new(false), start));
+            let [me] = &all;
+            me.during(|| self.take_turns(steps, me));
+        });
+        self.end(start.elapsed())
+    }
+
+    fn take_turns(&mut self, steps: u64, me: &Watched) {
         for _ in 0..steps {
             match self.turns.below(24) {
                 0 | 1 => self.mapper.step(&self.world),
@@ -108,12 +142,12 @@ impl Crew {
                     }
                 }
             }
+            me.beat();
             if self.world.ledger.has_failed() {
                 break;
             }
         }
         self.workers.iter_mut().for_each(|worker| worker.end(&self.world));
-        self.end(start)
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -123,8 +157,8 @@ impl Crew {
     }
 
     /// Compares everything with everything.
-    fn end(&mut self, start: Instant) -> Result<()> {
-        self.summary.time += start.elapsed();
+    fn end(&mut self, took: Duration) -> Result<()> {
+        self.summary.time += took;
         self.judge().context("while threads were at it")?;
         self.plugger.settle(&self.world);
         self.migrator.end(&self.world, &self.workers)?;
@@ -208,42 +242,12 @@ impl Crew {
     }
 }
 
-/// Does a thing again and again, until it is time to stop or something is wrong.
-fn repeat(world: &World, stop: &AtomicBool, beat: Option<&AtomicU64>, mut step: impl FnMut()) {
-    let _stop = StopAtEnd(stop);
+/// Does a thing again and again, until it is time to stop or something is wrong. The others stop when a thread ends, by a
+/// panic too.
+fn repeat(world: &World, stop: &AtomicBool, me: &Watched, mut step: impl FnMut()) {
+    let _stop = SetAtEnd(stop);
     while !stop.load(Ordering::Relaxed) && !world.ledger.has_failed() {
         step();
-        if let Some(beat) = beat {
-            beat.fetch_add(1, Ordering::Relaxed);
-        }
+        me.beat();
     }
-}
-
-/// Stops the others when a thread ends, by a panic too.
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Waits until the time has come. Threads that hang cannot be stopped: they are named, and the process ends.
-fn watch(beats: &[AtomicU64], stop: &AtomicBool, end: Instant) {
-    let mut last: Vec<(u64, Instant)> = beats.iter().map(|_| (0, Instant::now())).collect();
-    while Instant::now() < end && !stop.load(Ordering::Relaxed) {
-        thread::park_timeout(Duration::from_millis(20));
-        for (index, (beat, last)) in beats.iter().zip(&mut last).enumerate() {
-            let now = beat.load(Ordering::Relaxed);
-            if now != last.0 {
-                *last = (now, Instant::now());
-            } else if last.1.elapsed() > HANG {
-                let workers = beats.len() - OTHERS.len();
-                let name = index.checked_sub(workers).and_then(|other| OTHERS.get(other));
-                eprintln!("{} hangs", name.map_or(format!("worker {index}"), |name| (*name).to_owned()));
-                std::process::abort();
-            }
-        }
-    }
-    stop.store(true, Ordering::Relaxed);
 }

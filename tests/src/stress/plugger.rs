@@ -40,7 +40,8 @@ impl Plugger {
         }
     }
 
-    fn plug(&mut self, world: &World, slot: &std::sync::Arc<Slot>) {
+    /// Plugs a card in, where there is none.
+    pub(super) fn plug(&mut self, world: &World, slot: &std::sync::Arc<Slot>) {
         if !slot.is_free() {
             return;
         }
@@ -50,7 +51,8 @@ impl Plugger {
         }
     }
 
-    fn wait_for_all(&mut self, world: &World, slot: &Slot) {
+    /// Waits for the cards that were in a slot.
+    pub(super) fn wait_for_all(&mut self, world: &World, slot: &Slot) {
         for leaving in slot.take_leaving() {
             let deadline = if self.alone { Instant::now() } else { Instant::now() + LONG };
             self.wait(world, slot, leaving, deadline);
@@ -62,6 +64,9 @@ impl Plugger {
             Ok(()) => {
                 slot.note_left(&leaving);
                 self.removals += 1;
+                // it looks once more when the deadline has woken it
+                let woken = self.alone || Instant::now() < deadline;
+                world.ledger.check(woken, || "a wait was ended by its deadline alone".to_owned());
             }
             Err(WaitError::Deadline { .. }) if self.alone => slot.put_back(leaving),
             Err(error) => world.ledger.wrong(format_args!("a wait fails: {error}")),

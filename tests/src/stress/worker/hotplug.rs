@@ -1,13 +1,39 @@
 //! Accesses to cards, which come and go.
 
-use super::Worker;
+use super::{Way, Worker};
 use crate::stress::card::{ADD, COUNT, EJECT, HOLD, IDENTITY_END, SELF, STORE, Slot, identified};
 use crate::stress::fixture::W8;
 use crate::stress::layout::{CARD_MEMORY, COUNTERS, COUNTERS_AT};
 use crate::stress::world::World;
 use memory_core::{BusFault, Width};
 
+/// The ways of a worker's handles.
+const HANDLES: [Way; 2] = [Way::Handle, Way::BusHandle];
+
 impl Worker {
+    /// Has its handles be on maps that show the card in a slot.
+    pub fn visit(&mut self, world: &World, slot: &Slot) {
+        for way in HANDLES {
+            let found = self.load(world, way, slot.address(), W8);
+            if found.is_err() {
+                self.wrong(world, format_args!("a card that stays gives {found:?}"));
+            }
+        }
+    }
+
+    /// Leaves a card that is being taken out, by parking or by using it until it is gone, and does nothing more.
+    pub fn leave(&mut self, world: &World, slot: &Slot) {
+        (0..self.dice.below(5000)).for_each(|_| std::hint::spin_loop());
+        if self.dice.once_in(2) {
+            return self.park();
+        }
+        for way in HANDLES {
+            while self.load(world, way, slot.address(), W8).is_ok() {
+                std::thread::yield_now();
+            }
+        }
+    }
+
     /// Uses the card in some slot, if there is one.
     pub(super) fn use_card(&mut self, world: &World) {
         let slot = world.slot(&mut self.dice);
