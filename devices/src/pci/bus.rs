@@ -167,11 +167,12 @@ impl PciBus {
     /// Takes a function off the bus.
     pub(super) fn release(&self, devfn: u8) {
         let occupant = self.lock().remove(&devfn);
-        for pin in 0..4 {
-            self.set_pin(devfn, pin, false);
-        }
         if let Some(device) = occupant.and_then(|occupant| occupant.device.upgrade()) {
             device.function().leave();
+        }
+        // now that nobody raises them who found it on the bus before
+        for pin in 0..4 {
+            self.set_pin(devfn, pin, false);
         }
     }
 

@@ -332,7 +332,7 @@ impl PciFunction {
         self.refresh(core);
     }
 
-    /// Takes the function off the map and lowers its pin. It is on its bus no more.
+    /// Takes the function off the map. It is on its bus no more; when this returns nobody sets its pin who found that it was.
     pub(super) fn leave(&self) {
         let core = &mut *self.core();
         if let Some(wiring) = self.wiring.get() {

@@ -2,12 +2,15 @@
 
 use super::*;
 use crate::i440fx::I440fx;
-use crate::sync::{Arc, OnceLock};
+use crate::sync::{Arc, Mutex, OnceLock, thread};
 use crate::testing::{Bench, Board, PCI, RAM};
 use crate::{Device, DeviceError, Realize, ResetType};
 use memory_core::{Region, Size, Width};
+use memory_dispatch::{Listener, Refusal, Section};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Sender, channel};
 
 const W2: Width = Width::W2;
 const W4: Width = Width::W4;
@@ -215,4 +218,64 @@ fn tables_that_do_not_fit_are_refused() {
     assert_eq!(MsixSetup::exclusive(0x40, 3, 1).1, 0x1000);
     assert_eq!(MsixSetup::exclusive(0x40, 2048, 1).1, 0x1_0000);
     let _ = Size::FULL;
+}
+
+/// What the inputs of an interrupt controller were set to, by pin.
+#[derive(Default)]
+struct Inputs(Mutex<BTreeMap<u32, bool>>);
+
+impl PciIrqRouter for Inputs {
+    fn route(&self, _: u8, pin: u8) -> u32 {
+        pin.into()
+    }
+
+    fn set_irq(&self, irq: u32, level: bool) {
+        self.0.lock().unwrap().insert(irq, level);
+    }
+}
+
+/// Has a commit wait until a function is on its bus no more.
+struct UntilGone {
+    bus: Arc<PciBus>,
+    devfn: u8,
+    inside: Mutex<Option<Sender<()>>>,
+}
+
+impl Listener for UntilGone {
+    fn region_add(&self, _: &Section) -> Result<(), Refusal> {
+        if let Some(inside) = self.inside.lock().unwrap().take() {
+            inside.send(()).unwrap();
+            while self.bus.is_live(self.devfn) {
+                thread::yield_now();
+            }
+            // who takes it off has gone on by now
+            (0..1000).for_each(|_| thread::yield_now());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_pin_that_is_raised_while_its_function_leaves_the_bus_ends_low() {
+    let board = board();
+    let (_host, mut probe) = probe(&board, json!({}));
+    let bus = board.buses.lock().unwrap()[0].clone();
+    let inputs = Arc::<Inputs>::default();
+    assert!(bus.set_router(&inputs));
+    // raised, but disabled
+    board.set_config("3.0", COMMAND, W2, 0x400);
+    probe.device.pci.set_irq(true);
+    assert!(inputs.0.lock().unwrap().is_empty());
+    let until = Arc::new(UntilGone { bus: bus.clone(), devfn: 0x18, inside: Mutex::default() });
+    let _guard = board.system.listen(until.clone(), 0, None).unwrap();
+    let (sender, receiver) = channel();
+    *until.inside.lock().unwrap() = Some(sender);
+    let seats = std::mem::take(&mut probe.seats);
+    thread::scope(|scope| {
+        // the map changes after the function was found on the bus, and before the pin is set
+        scope.spawn(|| board.set_config("3.0", COMMAND, W2, 6));
+        receiver.recv().unwrap();
+        drop(seats);
+    });
+    assert_eq!(inputs.0.lock().unwrap().get(&0), Some(&false));
 }
