@@ -332,13 +332,21 @@ impl PciFunction {
         self.refresh(core);
     }
 
-    /// Takes the function off the map. It is on its bus no more; when this returns nobody sets its pin who found that it was.
+    /// Takes the function off the map, in one transaction. It is on its bus no more; when this returns nobody sets its pin who found that it was.
     pub(super) fn leave(&self) {
         let core = &mut *self.core();
         if let Some(wiring) = self.wiring.get() {
-            let unmapped = wiring.bars.iter().try_for_each(|bar| bar.region.unmap());
+            // the guest sees all of it or nothing; a region that its device has let go of is no error
+            let unmapped = wiring.master.memory().transaction(|_| {
+                for bar in &wiring.bars {
+                    if let Err(error) = bar.region.unmap() {
+                        tracing::debug!(%error, "a base address register of a device that went before its region");
+                    }
+                }
+                Ok::<_, MemoryError>(())
+            });
             if let Err(error) = unmapped {
-                tracing::debug!(%error, "a base address register of a device that went before its region");
+                tracing::warn!(%error, devfn = wiring.devfn, "a PCI function that leaves its bus stays on the map");
             }
             core.mapped = Default::default();
         }

@@ -5,7 +5,7 @@ use crate::i440fx::I440fx;
 use crate::sync::{Arc, Mutex, OnceLock, thread};
 use crate::testing::{Bench, Board, PCI, RAM};
 use crate::{Device, DeviceError, Realize, ResetType};
-use memory_core::{Region, Size, Width};
+use memory_core::{RamBlock, Region, Size, Width};
 use memory_dispatch::{Listener, Refusal, Section};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -28,10 +28,13 @@ struct Probe {
     msi: Option<(u8, bool, bool)>,
     #[serde(default)]
     msix: Option<(u16, u32, u32)>,
+    /// Registers from 2 on that show memory.
+    #[serde(default)]
+    memories: u8,
     #[serde(default)]
     pci: PciFunction,
     #[serde(skip)]
-    bar: OnceLock<Region>,
+    bars: OnceLock<Vec<Region>>,
 }
 
 impl PciDevice for Probe {
@@ -58,7 +61,14 @@ impl Device for Probe {
             let (table, pending) = ((0, table), (0, pending));
             setup = setup.msix(MsixSetup { offset: CAP as u8, vectors, table, pending })?;
         }
-        let _ = self.bar.set(bar);
+        let mut bars = vec![bar];
+        for index in 2..2 + self.memories {
+            let block = RamBlock::anonymous(0x1000u64).unwrap();
+            let memory = ctx.memory().ram("memory", block).owner(ctx.owner()).build()?;
+            setup = setup.bar(index, BarKind::Memory32 { prefetchable: true }, &memory)?;
+            bars.push(memory);
+        }
+        let _ = self.bars.set(bars);
         self.pci.realize(ctx, &self, setup)
     }
 
@@ -278,4 +288,34 @@ fn a_pin_that_is_raised_while_its_function_leaves_the_bus_ends_low() {
         drop(seats);
     });
     assert_eq!(inputs.0.lock().unwrap().get(&0), Some(&false));
+}
+
+/// Counts what goes in each commit.
+#[derive(Default)]
+struct Goes(Mutex<Vec<usize>>);
+
+impl Listener for Goes {
+    fn begin(&self) {
+        self.0.lock().unwrap().push(0);
+    }
+
+    fn region_del(&self, _: &Section) -> Result<(), Refusal> {
+        *self.0.lock().unwrap().last_mut().unwrap() += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_function_that_leaves_the_bus_leaves_the_map_in_one_transaction() {
+    let board = board();
+    let (_host, mut probe) = probe(&board, json!({ "memories": 3 }));
+    for (register, address) in [(0x18, 0xe010_0000), (0x1c, 0xe020_0000), (0x20, 0xe030_0000)] {
+        board.set_config("3.0", register, W4, address);
+        assert!(board.load(PCI + address, W4).is_ok());
+    }
+    let goes = Arc::<Goes>::default();
+    let _guard = board.system.listen(goes.clone(), 0, Some(&board.space)).unwrap();
+    goes.0.lock().unwrap().clear();
+    drop(std::mem::take(&mut probe.seats));
+    assert_eq!(*goes.0.lock().unwrap(), [3]);
 }
