@@ -96,6 +96,15 @@ impl Models {
         Ok(names.filter(|name| filter.is_none_or(|part| name.contains(part))).map(str::to_owned).collect())
     }
 
+    /// Refuses names that are no model's: such a run fails, too.
+    fn require(&self, names: &[String]) -> Result<()> {
+        let known = self.names(None)?;
+        match names.iter().find(|name| !known.contains(name)) {
+            Some(name) => bail!("there is no model `{name}`"),
+            None => Ok(()),
+        }
+    }
+
     /// Runs models, each in a process of its own, some at a time; in the order of their names' list.
     fn check(&self, names: &[String], preemptions: Option<usize>, jobs: usize) -> Result<Vec<Outcome>> {
         let waiting: Mutex<VecDeque<(usize, &String)>> = Mutex::new(names.iter().enumerate().collect());
@@ -135,10 +144,35 @@ impl Outcome {
         self.output.status.success().then_some(words)?.try_into().ok()
     }
 
+    /// Whether the checker, or the model, panicked: it did not hold. A program that failed otherwise says nothing of it.
+    fn is_broken(&self) -> bool {
+        let text = String::from_utf8_lossy(&self.output.stderr);
+        !self.output.status.success() && text.lines().any(|line| line.contains("panicked at "))
+    }
+
     /// What the checker said of a model that does not hold: its panics, without the stack.
     fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.output.stderr);
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with([' ', '\t'])).take(12).collect();
         lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    #[test]
+    fn a_model_is_broken_if_it_panicked_and_not_if_it_could_not_be_run() {
+        let outcome = |code: i32, stderr: &str| {
+            let (stdout, stderr) = (Vec::new(), stderr.as_bytes().to_vec());
+            let output = Output { status: ExitStatus::from_raw(code << 8), stdout, stderr };
+            Outcome { model: "model".to_owned(), output }.is_broken()
+        };
+        let panic = "thread 'main' (7) panicked at tests/loom/src/models/host.rs:75:9:\na write is lost\n";
+        assert!(outcome(101, panic));
+        assert!(!outcome(2, "there is no model `model`\n") && !outcome(0, panic));
     }
 }

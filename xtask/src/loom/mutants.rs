@@ -42,7 +42,7 @@ impl Mutant {
     }
 }
 
-/// Makes each mutant in a copy of the tree and runs the models that it names; true if all of them fail.
+/// Makes each mutant in a copy of the tree and runs the models that it names; true if all of them panic.
 pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let path = workspace.root().join(LIST);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -61,11 +61,14 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         let whole = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         fs::write(&file, mutant.apply(&whole)?)?;
         let outcomes = Models::build(&copy, &folder.join("target"), "--cfg flatland_loom --cap-lints allow")
-            .and_then(|models| models.check(&mutant.models, options.preemptions, options.jobs));
+            .and_then(|models| {
+                models.require(&mutant.models)?;
+                models.check(&mutant.models, options.preemptions, options.jobs)
+            });
         fs::write(&file, whole)?;
         let outcomes = outcomes.with_context(|| format!("mutant `{}`", mutant.name))?;
         for outcome in outcomes {
-            let noticed = !outcome.output.status.success();
+            let noticed = outcome.is_broken();
             let said = outcome.complaint();
             let said =
                 said.lines().find(|line| !line.is_empty() && !line.starts_with("thread")).unwrap_or("");
@@ -113,6 +116,19 @@ mod tests {
             let text = fs::read_to_string(workspace.root().join(&mutant.file)).unwrap();
             assert_ne!(mutant.apply(&text).unwrap(), text, "{}", mutant.name);
             assert!(!mutant.models.is_empty() && !mutant.why.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_mutant_names_models_that_exist() {
+        let root = Workspace::here().root().join("tests/loom");
+        let list: List = toml::from_str(&fs::read_to_string(root.join("mutants.toml")).unwrap()).unwrap();
+        let files = fs::read_dir(root.join("src/models")).unwrap().map(|entry| entry.unwrap().path());
+        let sources: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
+        for (mutant, model) in
+            list.mutant.iter().flat_map(|one| one.models.iter().map(|name| (&one.name, name)))
+        {
+            assert!(sources.contains(&format!("name: \"{model}\",")), "`{model}` of `{mutant}`");
         }
     }
 }
