@@ -1,6 +1,6 @@
 //! What goes beyond the tests, each in the form that is bounded in time: as CI runs it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -28,26 +28,32 @@ const STEPS: [Step; 8] = [
     }),
 ];
 
-/// Runs every step, also after one that failed; true if none did. What a machine lacks is reported as skipped, and is no
+/// Runs every step, also after one that failed, and says how each went when it ends; true if none failed. What a machine lacks is reported as skipped, and is no
 /// failure.
 ///
 /// # Errors
 ///
 /// None: a step that cannot be run has failed, and says why.
 pub fn run(workspace: &Workspace) -> Result<bool> {
-    let mut outcomes = Vec::new();
+    let mut held = true;
+    let mut lines = Vec::new();
     for (name, step) in STEPS {
         println!("\n== {name}");
         let started = Instant::now();
-        let held = step(workspace).unwrap_or_else(|error| {
+        let outcome = step(workspace).unwrap_or_else(|error| {
             eprintln!("error: {error:#}");
             false
         });
-        outcomes.push((name, held, started.elapsed().as_secs()));
+        let line = said(name, outcome, started.elapsed());
+        // now, since a run that is killed for its time never gets to the end
+        println!("{line}");
+        lines.push(line);
+        held &= outcome;
     }
-    println!();
-    for (name, held, seconds) in &outcomes {
-        println!("proofs: {name}: {} in {seconds} s", if *held { "ok" } else { "FAILED" });
-    }
-    Ok(outcomes.iter().all(|(_, held, _)| *held))
+    println!("\n{}", lines.join("\n"));
+    Ok(held)
+}
+
+fn said(name: &str, held: bool, took: Duration) -> String {
+    format!("proofs: {name}: {} in {} s", if held { "ok" } else { "FAILED" }, took.as_secs())
 }
