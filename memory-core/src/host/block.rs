@@ -163,10 +163,6 @@ impl RamBlock {
     #[inline]
     pub fn load(&self, offset: u64, width: Width) -> Option<u64> {
         let pointer = self.pointer(offset, width.len())?.as_ptr();
-        #[cfg(flatland_loom)]
-        if let Some(value) = self.words.load(offset, width, Ordering::Acquire) {
-            return Some(value);
-        }
         if !width.aligned(pointer as u64) {
             let mut bytes = [0; 8];
             let bytes = bytes.get_mut(..width.len())?;
@@ -177,7 +173,7 @@ impl RamBlock {
         }
         // SAFETY: `pointer` is inside the mapping for `width` bytes and aligned to them; the mapping outlives
         // the reference, and guest memory is only accessed in ways that may race with atomics.
-        Some(unsafe { load_at(pointer, width) })
+        Some(unsafe { self.load_at(pointer, offset, width) })
     }
 
     /// Writes the low `width` bytes of `value` at `offset`; false if they do not lie inside.
@@ -186,17 +182,12 @@ impl RamBlock {
     pub fn store(&self, offset: u64, width: Width, value: u64) -> bool {
         let Some(pointer) = self.pointer_to_write(offset, width.len()) else { return false };
         let pointer = pointer.as_ptr();
-        #[cfg(flatland_loom)]
-        if self.words.store(offset, width, value, Ordering::Release) {
-            self.dirty.written(offset, width.bytes());
-            return true;
-        }
         if !width.aligned(pointer as u64) {
             let bytes = value.to_le_bytes();
             return bytes.get(..width.len()).is_some_and(|bytes| self.write(offset, bytes));
         }
         // SAFETY: as in `load`.
-        unsafe { store_at(pointer, width, value) };
+        unsafe { self.store_at(pointer, offset, width, value) };
         self.dirty.written(offset, width.bytes());
         true
     }
@@ -215,34 +206,8 @@ impl RamBlock {
         if !width.aligned(pointer as u64) {
             return None;
         }
-        #[cfg(flatland_loom)]
-        if let Some(result) = self.words.compare_exchange(offset, width, current, new) {
-            if result.is_ok() {
-                self.dirty.written(offset, width.bytes());
-            }
-            return Some(result);
-        }
-        macro_rules! exchange {
-            ($atomic:ty, $int:ty) => {{
-                // SAFETY: as in `load`.
-                let cell = unsafe { <$atomic>::from_ptr(pointer.cast()) };
-                let convert = |value: $int| u64::from(<$int>::from_le(value));
-                cell.compare_exchange(
-                    (current as $int).to_le(),
-                    (new as $int).to_le(),
-                    Ordering::SeqCst,
-                    Ordering::SeqCst,
-                )
-                .map(convert)
-                .map_err(convert)
-            }};
-        }
-        let result = match width {
-            Width::W1 => exchange!(AtomicU8, u8),
-            Width::W2 => exchange!(AtomicU16, u16),
-            Width::W4 => exchange!(AtomicU32, u32),
-            Width::W8 => exchange!(AtomicU64, u64),
-        };
+        // SAFETY: as in `load`.
+        let result = unsafe { self.exchange_at(pointer, offset, width, (current, new)) };
         if result.is_ok() {
             self.dirty.written(offset, width.bytes());
         }
@@ -312,36 +277,88 @@ impl fmt::Debug for RamBlock {
     }
 }
 
-/// Loads guest memory, which is little-endian.
-///
-/// # Safety
-/// `pointer` is valid for `width` bytes of guest memory, and aligned to them.
-#[inline(always)]
-pub(super) unsafe fn load_at(pointer: *mut u8, width: Width) -> u64 {
-    // SAFETY: the caller's promise; guest memory is only accessed in ways that may race with atomics.
-    unsafe {
-        match width {
-            Width::W1 => AtomicU8::from_ptr(pointer).load(Ordering::Acquire).into(),
-            Width::W2 => u16::from_le(AtomicU16::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
-            Width::W4 => u32::from_le(AtomicU32::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
-            Width::W8 => u64::from_le(AtomicU64::from_ptr(pointer.cast()).load(Ordering::Acquire)),
+/// The operations on guest memory, which is little-endian, and nothing else: whoever writes notes the write after it. Under a
+/// model checker those that it can see are its own.
+#[cfg_attr(
+    not(flatland_loom),
+    expect(unused_variables, reason = "a pointer says all, but to a model checker")
+)]
+impl RamBlock {
+    /// Loads the bytes at `pointer`, which is that of `offset`.
+    ///
+    /// # Safety
+    /// `pointer` is valid for `width` bytes of guest memory, and aligned to them.
+    #[inline(always)]
+    pub(super) unsafe fn load_at(&self, pointer: *mut u8, offset: u64, width: Width) -> u64 {
+        #[cfg(flatland_loom)]
+        if let Some(value) = self.words.load(offset, width, Ordering::Acquire) {
+            return value;
+        }
+        // SAFETY: the caller's promise; guest memory is only accessed in ways that may race with atomics.
+        unsafe {
+            match width {
+                Width::W1 => AtomicU8::from_ptr(pointer).load(Ordering::Acquire).into(),
+                Width::W2 => u16::from_le(AtomicU16::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
+                Width::W4 => u32::from_le(AtomicU32::from_ptr(pointer.cast()).load(Ordering::Acquire)).into(),
+                Width::W8 => u64::from_le(AtomicU64::from_ptr(pointer.cast()).load(Ordering::Acquire)),
+            }
         }
     }
-}
 
-/// Stores to guest memory, which is little-endian; the caller notes the write.
-///
-/// # Safety
-/// As for [`load_at`].
-#[inline(always)]
-pub(super) unsafe fn store_at(pointer: *mut u8, width: Width, value: u64) {
-    // SAFETY: as in `load_at`.
-    unsafe {
+    /// Stores to the bytes at `pointer`, which is that of `offset`.
+    ///
+    /// # Safety
+    /// As for [`RamBlock::load_at`].
+    #[inline(always)]
+    pub(super) unsafe fn store_at(&self, pointer: *mut u8, offset: u64, width: Width, value: u64) {
+        const ORDER: Ordering = Ordering::Release;
+        #[cfg(flatland_loom)]
+        if self.words.store(offset, width, value, ORDER) {
+            return;
+        }
+        // SAFETY: as in `load_at`.
+        unsafe {
+            match width {
+                Width::W1 => AtomicU8::from_ptr(pointer).store(value as u8, ORDER),
+                Width::W2 => AtomicU16::from_ptr(pointer.cast()).store((value as u16).to_le(), ORDER),
+                Width::W4 => AtomicU32::from_ptr(pointer.cast()).store((value as u32).to_le(), ORDER),
+                Width::W8 => AtomicU64::from_ptr(pointer.cast()).store(value.to_le(), ORDER),
+            }
+        }
+    }
+
+    /// Replaces the bytes at `pointer`, which is that of `offset`, as [`RamBlock::compare_exchange`] does.
+    ///
+    /// # Safety
+    /// As for [`RamBlock::load_at`].
+    #[inline(always)]
+    unsafe fn exchange_at(
+        &self,
+        pointer: *mut u8,
+        offset: u64,
+        width: Width,
+        (current, new): (u64, u64),
+    ) -> Result<u64, u64> {
+        const ORDER: Ordering = Ordering::SeqCst;
+        #[cfg(flatland_loom)]
+        if let Some(result) = self.words.compare_exchange(offset, width, current, new) {
+            return result;
+        }
+        macro_rules! exchange {
+            ($atomic:ty, $int:ty) => {{
+                // SAFETY: as in `load_at`.
+                let cell = unsafe { <$atomic>::from_ptr(pointer.cast()) };
+                let convert = |value: $int| u64::from(<$int>::from_le(value));
+                cell.compare_exchange((current as $int).to_le(), (new as $int).to_le(), ORDER, ORDER)
+                    .map(convert)
+                    .map_err(convert)
+            }};
+        }
         match width {
-            Width::W1 => AtomicU8::from_ptr(pointer).store(value as u8, Ordering::Release),
-            Width::W2 => AtomicU16::from_ptr(pointer.cast()).store((value as u16).to_le(), Ordering::Release),
-            Width::W4 => AtomicU32::from_ptr(pointer.cast()).store((value as u32).to_le(), Ordering::Release),
-            Width::W8 => AtomicU64::from_ptr(pointer.cast()).store(value.to_le(), Ordering::Release),
+            Width::W1 => exchange!(AtomicU8, u8),
+            Width::W2 => exchange!(AtomicU16, u16),
+            Width::W4 => exchange!(AtomicU32, u32),
+            Width::W8 => exchange!(AtomicU64, u64),
         }
     }
 }

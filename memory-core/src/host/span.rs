@@ -1,6 +1,6 @@
 //! A stretch of a RAM block with its place in the host's memory worked out.
 
-use super::block::{RamBlock, load_at, store_at};
+use super::block::RamBlock;
 use crate::access::Width;
 use crate::sync::Arc;
 use std::fmt;
@@ -48,7 +48,7 @@ impl RamSpan {
     #[inline(always)]
     fn aligned(&self, offset: u64, width: Width) -> Option<NonNull<u8>> {
         let is_inside = width.bytes() <= self.direct && offset <= self.direct - width.bytes();
-        if cfg!(flatland_loom) || !is_inside || !width.aligned(offset) {
+        if !is_inside || !width.aligned(offset) {
             return None;
         }
         // SAFETY: `offset` is below `len`, and `span` has checked that `len` bytes from `base` on lie in the block, which fits
@@ -67,7 +67,7 @@ impl RamSpan {
     pub fn load_aligned(&self, offset: u64, width: Width) -> Option<u64> {
         let pointer = self.aligned(offset, width)?;
         // SAFETY: `aligned` says that the bytes lie in the block, which lives, and are aligned.
-        Some(unsafe { load_at(pointer.as_ptr(), width) })
+        Some(unsafe { self.block.load_at(pointer.as_ptr(), self.start + offset, width) })
     }
 
     /// Reads `width` bytes at `offset`.
@@ -95,7 +95,7 @@ impl RamSpan {
             return false;
         };
         // SAFETY: as in `load_aligned`.
-        unsafe { store_at(pointer.as_ptr(), width, value) };
+        unsafe { self.block.store_at(pointer.as_ptr(), self.start + offset, width, value) };
         self.block.dirty().written(self.start + offset, width.bytes());
         true
     }

@@ -34,6 +34,7 @@ pub static ALL: &[Model] = &[
     removal::ITSELF,
     host::BOUNCE,
     host::DIRTY_BIT,
+    host::AT_HAND,
     host::LOG_START,
     intercept::COALESCED,
     intercept::FLUSHED,

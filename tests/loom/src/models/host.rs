@@ -3,7 +3,7 @@
 use crate::machine::{ATTRS, Constant, Count, Machine};
 use crate::model::Model;
 use loom::thread;
-use memory_core::{DirtyClients, Width};
+use memory_core::{DirtyClients, RamBlock, Region, Width};
 use memory_dispatch::{BOUNCE_BUDGET, Direction, MapError};
 use std::sync::Arc;
 
@@ -54,13 +54,46 @@ pub const DIRTY_BIT: Model = Model {
 };
 
 fn dirty_bit() {
-    let machine = Machine::new();
-    let (block, _ram) = machine.ram(0);
-    block.dirty().start(DirtyClients::MIGRATION);
-    let writers = [0, 8].map(|at| {
+    let (machine, block, _ram) = logged();
+    let stores = [0, 8].map(|at| -> Write {
         let machine = machine.clone();
-        thread::spawn(move || machine.space.store(at, Width::W8, 7, ATTRS).unwrap())
+        Box::new(move || machine.space.store(at, Width::W8, 7, ATTRS).unwrap())
     });
+    write_beside_a_snapshot(&block, stores);
+}
+
+pub const AT_HAND: Model = Model {
+    name: "dirty-bit-at-hand",
+    proves: "a write to memory that a handle has at hand, or a compare-exchange, beside a snapshot is not lost either",
+    threads: 3,
+    preemptions: None,
+    run: at_hand,
+};
+
+fn at_hand() {
+    let (machine, block, _ram) = logged();
+    let mut handle = machine.handle();
+    handle.load(0, Width::W8, ATTRS).unwrap();
+    let stores: Write = Box::new(move || handle.store(0, Width::W8, 7, ATTRS).unwrap());
+    let space = machine.space.clone();
+    let replaces: Write =
+        Box::new(move || assert_eq!(space.compare_exchange(8, Width::W8, 0, 7, ATTRS), Ok(Ok(0))));
+    write_beside_a_snapshot(&block, [stores, replaces]);
+}
+
+/// Writes 7 to one of the first two words of a block.
+type Write = Box<dyn FnOnce() + Send>;
+
+/// A machine with memory of which writes are noted.
+fn logged() -> (Arc<Machine>, Arc<RamBlock>, Region) {
+    let machine = Machine::new();
+    let (block, ram) = machine.ram(0);
+    block.dirty().start(DirtyClients::MIGRATION);
+    (machine, block, ram)
+}
+
+fn write_beside_a_snapshot(block: &RamBlock, writes: [Write; 2]) {
+    let writers = writes.map(thread::spawn);
     let snapshot = block.dirty().snapshot_and_clear(DirtyClients::MIGRATION, 0, 0x1000);
     let sent = [0, 8].map(|at| snapshot.is_dirty(0, 0x1000).then(|| block.load(at, Width::W8).unwrap()));
     for writer in writers {
