@@ -2,7 +2,7 @@
 
 use crate::deferred::Work;
 use crate::sync::{
-    Arc, AtomicU64, Condvar, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Weak, thread,
+    Arc, AtomicU64, Condvar, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Weak, fence, thread,
 };
 use memory_dispatch::{Entry, EntryKind, chain};
 use std::collections::BTreeMap;
@@ -34,11 +34,13 @@ const MOST_ROUNDS: usize = 16;
 struct Shared {
     /// When a real clock read 0.
     start: Option<Instant>,
+    /// How often the two after it have begun and ended to change: odd while they do.
+    turns: AtomicU64,
     /// Nanoseconds that a real clock has stood still, without the present time.
     lost: AtomicU64,
     /// What a real clock reads while it stands still, [`RUNS`] while it does not.
     stopped_at: AtomicU64,
-    /// Held for an instant, never while a timer runs; also while the two before are changed.
+    /// Held for an instant, never while a timer runs; also while the three before are changed.
     queue: Mutex<Queue>,
     changed: Condvar,
     thread: OnceLock<()>,
@@ -68,6 +70,7 @@ impl Clock {
     fn new(start: Option<Instant>) -> Self {
         let shared = Shared {
             start,
+            turns: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             stopped_at: AtomicU64::new(RUNS),
             queue: Mutex::default(),
@@ -96,7 +99,10 @@ impl Clock {
         if !std::mem::replace(&mut queue.paused, true)
             && let Some(start) = self.shared.start
         {
-            self.shared.stopped_at.store(self.shared.since(start), Ordering::Release);
+            self.shared.turn(|lost, stopped_at| {
+                let now = nanos(start).saturating_sub(lost.load(Ordering::Relaxed));
+                stopped_at.store(now, Ordering::Relaxed);
+            });
         }
     }
 
@@ -106,10 +112,11 @@ impl Clock {
         if std::mem::replace(&mut queue.paused, false)
             && let Some(start) = self.shared.start
         {
-            let read = self.shared.stopped_at.load(Ordering::Acquire);
-            self.shared.lost.store(nanos(start).saturating_sub(read), Ordering::Release);
-            // after `lost`, which whoever sees that the clock runs must see
-            self.shared.stopped_at.store(RUNS, Ordering::Release);
+            self.shared.turn(|lost, stopped_at| {
+                let stood = nanos(start).saturating_sub(stopped_at.load(Ordering::Relaxed));
+                lost.store(stood, Ordering::Relaxed);
+                stopped_at.store(RUNS, Ordering::Relaxed);
+            });
         }
         drop(queue);
         self.shared.changed.notify_all();
@@ -221,14 +228,30 @@ fn nanos(start: Instant) -> u64 {
 
 impl Shared {
     /// What a real clock reads that was started at `start`.
+    ///
+    /// The host's time is read between two looks at `turns`. If these are alike it was read before a pause or resume that
+    /// comes next has read it, which the fences see to: time never goes back.
     fn since(&self, start: Instant) -> u64 {
-        match self.stopped_at.load(Ordering::Acquire) {
-            RUNS => {
-                let lost = self.lost.load(Ordering::Acquire);
-                nanos(start).saturating_sub(lost)
+        loop {
+            let turns = self.turns.load(Ordering::Acquire);
+            let (lost, stopped) =
+                (self.lost.load(Ordering::Acquire), self.stopped_at.load(Ordering::Acquire));
+            let now = if stopped == RUNS { nanos(start).saturating_sub(lost) } else { stopped };
+            fence(Ordering::SeqCst);
+            if turns.is_multiple_of(2) && self.turns.load(Ordering::Relaxed) == turns {
+                return now;
             }
-            stopped => stopped,
+            thread::yield_now();
         }
+    }
+
+    /// Changes how much time was lost, and what the clock reads while it stands still, with the queue locked.
+    fn turn(&self, change: impl FnOnce(&AtomicU64, &AtomicU64)) {
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.turns.store(turns + 1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        change(&self.lost, &self.stopped_at);
+        self.turns.store(turns + 2, Ordering::Release);
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -423,6 +446,30 @@ mod tests {
         real.resume();
         let passed = real.now() - stood;
         assert!(u128::from(passed) <= resumed.elapsed().as_nanos(), "{passed}");
+    }
+
+    #[test]
+    fn a_real_clock_that_is_paused_and_resumed_goes_back_for_nobody() {
+        let clock = Clock::real();
+        let (latest, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while done.load(Ordering::Relaxed) == 0 {
+                        let before = latest.load(Ordering::SeqCst);
+                        let now = clock.now();
+                        assert!(now >= before, "{now} after {before}");
+                        latest.fetch_max(now, Ordering::SeqCst);
+                    }
+                });
+            }
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(300) {
+                clock.pause();
+                clock.resume();
+            }
+            done.store(1, Ordering::Relaxed);
+        });
     }
 
     #[test]
