@@ -6,14 +6,41 @@
 
 use crate::chain;
 use crate::sync::{
-    AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, SegQueue, ViewArc, fence,
+    AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, SegQueue, ViewArc, fence, thread_local,
 };
 use memory_core::{Memory, OwnerId};
 use memory_flatview::{Part, View};
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 type Notify = Box<dyn Fn() + Send + Sync>;
+
+thread_local! {
+    /// The addresses of the lists that this thread is emptying, which are alive meanwhile.
+    static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// This thread empties the list at an address, until this is dropped, by a destructor's panic too.
+struct Running(usize);
+
+impl Running {
+    fn new(address: usize) -> Self {
+        RUNNING.with(|running| running.borrow_mut().push(address));
+        Self(address)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // the last of its address: an explicit reclaim may be inside a destructor
+        let at = |running: &Vec<usize>| running.iter().rposition(|address| *address == self.0);
+        RUNNING.with(|running| {
+            let mut running = running.borrow_mut();
+            at(&running).map(|at| running.remove(at))
+        });
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Reclaim {
@@ -62,19 +89,35 @@ impl Reclaim {
         }
     }
 
+    /// Whether this thread is dropping what was listed here: a destructor asks. Whatever it lists is dropped when it has
+    /// returned, so that destructors which let go of further devices take no more of the stack than one does.
+    pub(crate) fn is_running_here(&self) -> bool {
+        RUNNING.with(|running| running.borrow().contains(&self.address()))
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
     /// Drops what nobody uses any more, if this thread is where destructors may run. Returns how many replaced views
     /// are still in use, and whether anything was dropped.
     pub(crate) fn run(&self, memory: &Memory) -> (usize, bool) {
         if !chain::is_idle() || memory.is_inside_transaction() {
             return (self.lock().len(), false);
         }
+        let _running = Running::new(self.address());
         // first, since there may be references to views among it
         let mut dropped = self.drop_rest();
-        let (dead, left) = self.take_unused();
-        dropped |= !dead.is_empty();
-        drop(dead);
-        dropped |= self.drop_rest();
-        (left, dropped)
+        loop {
+            let (dead, left) = self.take_unused();
+            dropped |= !dead.is_empty();
+            drop(dead);
+            if !self.drop_rest() {
+                return (left, dropped);
+            }
+            // another thread may have found a view in use by what was just dropped, and nobody else looks again
+            dropped = true;
+        }
     }
 
     fn drop_rest(&self) -> bool {

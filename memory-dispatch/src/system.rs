@@ -263,7 +263,9 @@ impl SystemInner {
     /// Runs where destructors may run. Elsewhere (a commit of a device, inside its own callback) somebody has to be told:
     /// a guest that switches banks all day must not fill the list.
     fn settle_reclaim(&self) {
-        if chain::is_idle() {
+        if self.reclaim.is_running_here() {
+            // a destructor changes the map: the reclaim that it is a part of goes on after it
+        } else if chain::is_idle() {
             self.run_reclaim();
         } else {
             self.reclaim.signal();

@@ -555,3 +555,53 @@ fn a_section_holds_its_owner_until_it_is_dropped_and_not_longer() {
     board.system.reclaim();
     assert_eq!(plugged.drops(), 1);
 }
+
+/// A device that has another one, which it unplugs when it goes.
+struct Link {
+    next: Option<Plug<Link>>,
+    _regs: Region,
+    nested: Arc<Nested>,
+}
+
+/// How many destructors of links are at it, the most that were, and those that are done.
+#[derive(Default)]
+struct Nested {
+    now: AtomicUsize,
+    most: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let nested = self.nested.clone();
+        let now = nested.now.fetch_add(1, Ordering::SeqCst) + 1;
+        nested.most.fetch_max(now, Ordering::SeqCst);
+        drop(self.next.take());
+        nested.now.fetch_sub(1, Ordering::SeqCst);
+        nested.done.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn devices_that_unplug_each_other_when_they_go_end_one_after_the_other() {
+    const LINKS: usize = 50;
+    for visible in [true, false] {
+        let board = Board::new(Door::Space, SpaceConfig::default());
+        let nested = Arc::<Nested>::default();
+        let mut next = None;
+        for index in 0..LINKS {
+            let object: Weak<Link> = Weak::new();
+            let owner = board.memory().owner(format!("/link{index}"), object);
+            let block = counting(0x1000, 0);
+            let regs = board.memory().ram("regs", block).owner(&owner).build().unwrap();
+            if visible {
+                board.root.map(index as u64 * 0x1000, &regs).unwrap();
+            }
+            let link = Link { next: next.take(), _regs: regs, nested: nested.clone() };
+            next = Some(board.memory().plug(&owner, Arc::new(link)));
+        }
+        drop(next);
+        let counts = [&nested.most, &nested.done].map(|count| count.load(Ordering::SeqCst));
+        assert_eq!(counts, [1, LINKS], "visible: {visible}");
+    }
+}
