@@ -112,14 +112,16 @@ impl IrqLine {
         if self.line.input.set(input).is_err() {
             return false;
         }
-        if self.level() {
-            set(true);
-            // lowered meanwhile: who did so may have told the input before it was raised here
-            if !self.level() {
-                set(false);
+        // who sets the line meanwhile may have told the input before it was told here
+        let mut told = false;
+        loop {
+            let level = self.level();
+            if level == told {
+                return true;
             }
+            set(level);
+            told = level;
         }
-        true
     }
 
     /// Sets the level. The input hears of changes only, and of what it was when it was [connected](IrqLine::connect).
@@ -174,7 +176,7 @@ impl fmt::Debug for IrqLine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::Mutex;
+    use crate::sync::{AtomicU32, Mutex};
 
     #[test]
     fn what_a_line_is_led_to_hears_that_it_is_high_already() {
@@ -189,6 +191,23 @@ mod tests {
         line.set(false);
         assert_eq!(*seen.lock().unwrap(), [true, false]);
         assert!(IrqLine::new().connect(input()) && seen.lock().unwrap().len() == 2, "a low line is no news");
+    }
+
+    #[test]
+    fn a_line_that_is_set_while_it_is_connected_leaves_the_input_at_its_level() {
+        let (line, seen) = (IrqLine::new(), Arc::<Mutex<Vec<bool>>>::default());
+        let (log, other) = (seen.clone(), line.clone());
+        // both times that it is told of the level the input hears first what another thread makes of it meanwhile
+        let calls = AtomicU32::new(0);
+        let set = move |level: bool| {
+            if let 0 | 2 = calls.fetch_add(1, Ordering::SeqCst) {
+                other.set(!level);
+            }
+            log.lock().unwrap().push(level);
+        };
+        line.set(true);
+        assert!(line.connect(IrqInput::new(set)) && line.level());
+        assert_eq!(*seen.lock().unwrap(), [false, true, true, false, true]);
     }
 
     #[test]
