@@ -26,6 +26,8 @@ pub static ALL: &[Model] = &[
     lifetime::RETIRED,
     lifetime::HANDLE_IN_TRANSACTION,
     lifetime::HANDLE_IN_LISTENER,
+    lifetime::REMOVED_IN_TRANSACTION,
+    lifetime::REMOVED_IN_LISTENER,
     lifetime::CONDEMNED,
     removal::ACCESS,
     removal::HANDLE,

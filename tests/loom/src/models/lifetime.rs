@@ -1,9 +1,9 @@
 //! Who ends a device, when and where.
 
-use crate::machine::{ATTRS, Canary, Machine, Mailbox};
+use crate::machine::{ATTRS, Canary, Machine, Mailbox, Remains};
 use crate::model::Model;
 use loom::thread;
-use memory_core::{BusFault, RamBlock, Width};
+use memory_core::{BusFault, Plug, RamBlock, Region, Width};
 use memory_dispatch::{Direction, Listener, Refusal, Section, VcpuHandle};
 use std::sync::{Arc, Mutex};
 
@@ -94,6 +94,8 @@ fn handle_in_transaction() {
             let transaction = machine.system.memory().begin().unwrap();
             ram.unmap().unwrap();
             drop(handle);
+            // no place for destructors, whoever asks for them
+            machine.system.reclaim();
             assert_ne!(remains.on(), Some(thread::current().id()), "a device ended inside a transaction");
             transaction.commit().unwrap();
         }
@@ -135,6 +137,81 @@ fn handle_in_listener() {
     let writer = thread::spawn(move || ram.unmap().unwrap());
     drop(plug);
     writer.join().unwrap();
+    drop(guard);
+    machine.system.reclaim();
+    assert_eq!(remains.drops(), 1);
+}
+
+pub const REMOVED_IN_TRANSACTION: Model = Model {
+    name: "removed-in-transaction",
+    proves: "a region and a plug that are dropped inside a transaction stay on the map until its end, and then go",
+    threads: 2,
+    preemptions: Some(5),
+    run: removed_in_transaction,
+};
+
+fn removed_in_transaction() {
+    let machine = Machine::new();
+    let (canary, remains) = Canary::new();
+    let (plug, _regs) = machine.plugged(0, canary);
+    let (_, ram) = machine.ram(0x1000);
+    let (_, other) = machine.ram(0x2000);
+    let dropper = thread::spawn({
+        let (machine, remains) = (machine.clone(), remains.clone());
+        move || {
+            let transaction = machine.system.memory().begin().unwrap();
+            drop(ram);
+            drop(plug);
+            assert_eq!((machine.load(0), remains.drops()), (Ok(42), 0));
+            transaction.commit().unwrap();
+        }
+    });
+    other.set_address(0x3000).unwrap();
+    dropper.join().unwrap();
+    assert_eq!([0, 0x1000].map(|at| machine.load(at)), [Err(BusFault::DECODE); 2]);
+    machine.system.reclaim();
+    assert_eq!(remains.drops(), 1);
+}
+
+pub const REMOVED_IN_LISTENER: Model = Model {
+    name: "removed-in-listener",
+    proves: "a region and a plug that are dropped inside a listener stay on the map until the end of the commit, and then go",
+    threads: 2,
+    preemptions: Some(5),
+    run: removed_in_listener,
+};
+
+/// Drops what it has at the first thing that it is told of, while a device is still there.
+struct Remover {
+    dropped: Mutex<Option<(Region, Plug<Canary>)>>,
+    remains: Arc<Remains>,
+}
+
+impl Listener for Remover {
+    fn region_del(&self, _: &Section) -> Result<(), Refusal> {
+        let dropped = self.dropped.lock().unwrap().take();
+        if dropped.is_some() {
+            drop(dropped);
+            assert_eq!(self.remains.drops(), 0, "a device ended inside a listener");
+        }
+        Ok(())
+    }
+}
+
+fn removed_in_listener() {
+    let machine = Machine::new();
+    let (canary, remains) = Canary::new();
+    let (plug, _regs) = machine.plugged(0, canary);
+    let (_, ram) = machine.ram(0x1000);
+    let (_, moved) = machine.ram(0x2000);
+    let (_, other) = machine.ram(0x3000);
+    let dropped = Mutex::new(Some((ram, plug)));
+    let remover = Arc::new(Remover { dropped, remains: remains.clone() });
+    let guard = machine.system.listen(remover, 0, None).unwrap();
+    let writer = thread::spawn(move || moved.unmap().unwrap());
+    other.set_address(0x4000).unwrap();
+    writer.join().unwrap();
+    assert_eq!([0, 0x1000].map(|at| machine.load(at)), [Err(BusFault::DECODE); 2]);
     drop(guard);
     machine.system.reclaim();
     assert_eq!(remains.drops(), 1);
