@@ -133,7 +133,8 @@ impl RamBlockBuilder {
         Self { read_only: true, ..self }
     }
 
-    /// Huge pages of the host, of `size` bytes each (2 MiB or 1 GiB on x86-64); the block is a multiple of that.
+    /// Huge pages of the host, of `size` bytes each (2 MiB or 1 GiB on x86-64); the block is a multiple of that. They are
+    /// reserved as the block is made, which fails if the host has not so many.
     pub fn huge_pages(self, size: impl Into<Size>) -> Self {
         Self { huge_page: Some(size.into()), ..self }
     }
@@ -171,13 +172,20 @@ impl RamBlockBuilder {
                 check_length(&file, offset, len)?;
                 Some(FileOffset::new(file, offset))
             }
-            Source::Memfd(name) => Some(FileOffset::new(memfd(&name, len, self.huge_page)?, 0)),
+            Source::Memfd(name) => {
+                let memfd = memfd(&name, len, self.huge_page)
+                    .map_err(|error| huge::host_error(size, self.huge_page, error))?;
+                Some(FileOffset::new(memfd, 0))
+            }
         };
         if file.is_none() && self.shared {
             return Err(HostMemoryError::Refused("anonymous memory cannot be shared: use a memfd or a file"));
         }
         let mut flags = if self.shared && !self.read_only { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
-        flags |= libc::MAP_NORESERVE;
+        // huge pages that the host lacks are refused by the reservation, and without it would kill whoever touches them
+        if self.huge_page.is_none() {
+            flags |= libc::MAP_NORESERVE;
+        }
         let is_anonymous = file.is_none();
         if is_anonymous {
             flags |= libc::MAP_ANONYMOUS | self.huge_page.map_or(0, huge::map_flags);
@@ -193,7 +201,7 @@ impl RamBlockBuilder {
             .pages(page_size, self.shared)
             .resizeable(self.used, self.on_resize);
         if self.prealloc > 0 {
-            block.prealloc(self.prealloc)?;
+            block.prealloc(self.prealloc).map_err(|error| huge::host_error(size, self.huge_page, error))?;
         }
         Ok(Arc::new(block))
     }

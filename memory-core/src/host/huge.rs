@@ -2,6 +2,7 @@
 
 use super::builder::HostMemoryError;
 use crate::address::Size;
+use std::fmt::Display;
 use std::fs;
 use std::ptr::NonNull;
 use vm_memory::mmap::MmapRegionError;
@@ -49,7 +50,17 @@ pub(super) fn map_error(size: Size, page: Option<Size>, reason: MmapRegionError)
     }
 }
 
-fn missing(page: Size, reason: &MmapRegionError) -> String {
+/// The same of what the host refused before or after the mapping.
+pub(super) fn host_error(size: Size, page: Option<Size>, error: HostMemoryError) -> HostMemoryError {
+    match (page, error) {
+        (Some(page), HostMemoryError::Host { source, .. }) => {
+            HostMemoryError::HugePages { size, page, missing: missing(page, &source) }
+        }
+        (_, error) => error,
+    }
+}
+
+fn missing(page: Size, reason: &dyn Display) -> String {
     let folder = format!("/sys/kernel/mm/hugepages/hugepages-{}kB", page.bytes() / 1024);
     let count = |name: &str| fs::read_to_string(format!("{folder}/{name}")).ok()?.trim().parse::<u64>().ok();
     match (count("nr_hugepages"), count("free_hugepages")) {
