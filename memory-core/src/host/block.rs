@@ -257,9 +257,14 @@ impl RamBlock {
         true
     }
 
-    /// The page of host memory at `offset`, a multiple of [`PAGE_SIZE`], if all of it lies inside. Memory of the caller's
-    /// that does not begin at a page has none.
+    /// The page of host memory at `offset`, a multiple of [`PAGE_SIZE`], if all of it lies inside and may be written. Memory
+    /// of the caller's that does not begin at a page has none.
     pub fn page(self: &Arc<Self>, offset: u64) -> Option<HostPage> {
+        self.page_to_read(offset).filter(|_| !self.is_read_only())
+    }
+
+    /// The same to be read alone, of a read-only block too: whoever has it stores nothing.
+    pub fn page_to_read(self: &Arc<Self>, offset: u64) -> Option<HostPage> {
         if !offset.is_multiple_of(PAGE_SIZE as u64) {
             return None;
         }

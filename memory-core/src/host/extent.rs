@@ -149,24 +149,32 @@ impl RamBlock {
     /// Has the host give the pages of `len` bytes at `start`.
     pub(super) fn populate(&self, start: usize, len: usize) -> Result<(), HostMemoryError> {
         let Some(pointer) = self.pointer(start as u64, len) else { return Ok(()) };
-        if populated(pointer, len)? {
+        let writes = !self.is_read_only();
+        if populated(pointer, len, writes)? {
             return Ok(());
         }
         let page = usize::try_from(self.page_size()).unwrap_or(len);
         for at in (0..len).step_by(page.max(1)) {
             // SAFETY: `at` is inside the range; an atomic that changes nothing may race with all else.
-            unsafe { AtomicU8::from_ptr(pointer.as_ptr().add(at)) }
-                .fetch_or(0, std::sync::atomic::Ordering::Relaxed);
+            let byte = unsafe { AtomicU8::from_ptr(pointer.as_ptr().add(at)) };
+            let order = std::sync::atomic::Ordering::Relaxed;
+            if writes {
+                byte.fetch_or(0, order)
+            } else {
+                byte.load(order)
+            };
         }
         Ok(())
     }
 }
 
-/// Has the kernel give `len` bytes of a mapping their pages; false if it is too old to know how (before 5.14).
+/// Has the kernel give `len` bytes of a mapping their pages; false if it is too old to know how (before 5.14). Pages that are
+/// not to be written are not: in a private mapping they would be copies, which no longer follow their file.
 #[cfg(not(miri))]
-fn populated(pointer: NonNull<u8>, len: usize) -> Result<bool, HostMemoryError> {
+fn populated(pointer: NonNull<u8>, len: usize, writes: bool) -> Result<bool, HostMemoryError> {
+    let advice = if writes { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
     // SAFETY: the call gives the range its pages and leaves what is in them; for what is no mapping it is an error.
-    if unsafe { libc::madvise(pointer.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE) } == 0 {
+    if unsafe { libc::madvise(pointer.as_ptr().cast(), len, advice) } == 0 {
         return Ok(true);
     }
     let source = std::io::Error::last_os_error();
@@ -178,6 +186,6 @@ fn populated(pointer: NonNull<u8>, len: usize) -> Result<bool, HostMemoryError> 
 
 /// There is no kernel.
 #[cfg(miri)]
-fn populated(_: NonNull<u8>, _: usize) -> Result<bool, HostMemoryError> {
+fn populated(_: NonNull<u8>, _: usize, _: bool) -> Result<bool, HostMemoryError> {
     Ok(false)
 }

@@ -71,9 +71,15 @@ impl Bitmap for BlockLog {
 }
 
 impl RamBlock {
-    /// The bytes at `offset` as `vm-memory`'s type, or `None` if they do not lie inside. What is written through it is
-    /// marked in the block's dirty log.
+    /// The bytes at `offset` as `vm-memory`'s type, or `None` if they do not lie inside or may not be written. What is
+    /// written through it is marked in the block's dirty log.
     pub fn slice(&self, offset: u64, len: usize) -> Option<VolatileSlice<'_, LogSlice<'_>>> {
+        self.slice_to_read(offset, len).filter(|_| !self.is_read_only())
+    }
+
+    /// The same to be read alone, of a read-only block too. `vm-memory` has no type that cannot be written: whoever lends it
+    /// on has to know that nothing will be.
+    pub fn slice_to_read(&self, offset: u64, len: usize) -> Option<VolatileSlice<'_, LogSlice<'_>>> {
         let pointer = self.pointer(offset, len)?;
         let log = LogSlice { log: self.dirty(), offset };
         // SAFETY: `pointer` is valid for `len` bytes for as long as the block lives, which the slice borrows; all others

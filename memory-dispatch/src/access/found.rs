@@ -84,12 +84,12 @@ pub(crate) fn page(found: Found<'_>, address: u64, write: bool) -> Option<HostPa
         return None;
     }
     let target = part.target();
-    let direct = if write { found.writable(target) } else { found.readable(target) };
-    if write && direct?.is_read_only() {
-        return None;
+    let (block, offset) = (target.block()?, found.offset(part));
+    if write {
+        found.writable(target).and_then(|_| block.page(offset))
+    } else {
+        found.readable(target).and_then(|_| block.page_to_read(offset))
     }
-    direct?;
-    target.block()?.page(found.offset(part))
 }
 
 /// Whether an initiator that wants memory only may have it.

@@ -187,7 +187,12 @@ struct DmaSlices<'a> {
 impl<'a> DmaSlices<'a> {
     fn slice(&self) -> Option<VolatileSlice<'a, LogSlice<'a>>> {
         let (piece, address, len) = self.memory.locate(self.address?, self.len, self.access)?;
-        piece.block()?.slice(piece.offset_of(address), len)
+        let (block, offset) = (piece.block()?, piece.offset_of(address));
+        if self.access.contains(Access::WRITE) {
+            block.slice(offset, len)
+        } else {
+            block.slice_to_read(offset, len)
+        }
     }
 }
 

@@ -3,9 +3,10 @@ use crate::access::Width;
 use crate::error::MemoryError;
 use crate::host::{DirtyClients, PAGE_SIZE};
 use crate::memory::Memory;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Ordering};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::Command;
+use vm_memory::Bytes;
 
 fn page() -> u64 {
     host_page_size()
@@ -45,6 +46,11 @@ fn a_file_is_shared_private_or_only_read_from_an_offset_on() {
     assert_eq!(read_only.compare_exchange(0, Width::W1, 1, 9), None);
     assert_eq!((read_only.load(0, Width::W1), first_byte(&file, 1)), (Some(1), 1));
     assert!(read_only.is_read_only() && !shared.is_read_only());
+    let is_lent = |block: &Arc<RamBlock>| (block.slice(0, 1).is_some(), block.page(0).is_some());
+    assert_eq!((is_lent(&shared), is_lent(&read_only)), ((true, true), (false, false)), "to be written");
+    let read = read_only.slice_to_read(0, 1).and_then(|slice| slice.read_obj::<u8>(0).ok());
+    let lent = read_only.page_to_read(0).map(|lent| lent.load_u8(0, Ordering::Relaxed));
+    assert_eq!((read, lent), (Some(1), Some(1)));
     assert_eq!((shared.file_offset(), shared.file().is_some()), (page(), true));
     assert!(RamBlock::builder(4 * page()).file(clone(), page()).build().is_err(), "it ends before");
     assert!(RamBlock::builder(page()).shared(true).build().is_err(), "shared with whom");
@@ -118,6 +124,13 @@ fn pages_are_there_from_the_start_and_what_is_in_them_stays() {
     let file = file();
     let block = RamBlock::builder(4 * page()).file(file, 0).prealloc(3).build().unwrap();
     assert_eq!(block.load(3 * page(), Width::W1), Some(3));
+    // what is only read is no copy, and goes on to follow its file
+    let mut file = self::file();
+    let followed = RamBlock::builder(4 * page()).file(file.try_clone().unwrap(), 0).read_only().prealloc(1);
+    let followed = followed.build().unwrap();
+    file.seek(SeekFrom::Start(2 * page())).unwrap();
+    file.write_all(&[0x77]).unwrap();
+    assert_eq!(followed.load(2 * page(), Width::W1), Some(0x77));
     let resident = |block: &RamBlock, pages: usize| {
         let mut there = vec![0u8; pages];
         let start = block.pointer(0, 1).unwrap().as_ptr();
