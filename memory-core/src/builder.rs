@@ -114,6 +114,7 @@ impl RegionBuilder {
             owner: self.owner,
             identifier,
             log: DirtyClients::empty(),
+            block_log: DirtyClients::empty(),
             logged: DirtyClients::empty(),
             intercepts: None,
             placement: None,

@@ -86,6 +86,8 @@ pub struct Node {
     pub(crate) identifier: Option<String>,
     /// Who wants to know of writes to this region.
     pub(crate) log: DirtyClients,
+    /// Who wants to know of writes to the host memory, through this region or another that has the same.
+    pub(crate) block_log: DirtyClients,
     /// For whom the block's log has been started for this region.
     pub(crate) logged: DirtyClients,
     /// Writes that do not run the callback at once.

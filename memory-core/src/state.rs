@@ -171,6 +171,9 @@ impl State {
         let undo = self.tree.set_log(id, log);
         self.changed(id, undo);
         self.relog.insert(id);
+        // what is written through another region of the same host memory is to be noted, too
+        let others: Vec<_> = self.tree.same_block(id).filter(|other| *other != id).collect();
+        others.into_iter().for_each(|other| self.touch(other));
     }
 
     /// Changes who wants to know of writes to any region.
@@ -198,7 +201,10 @@ impl State {
     /// Makes a region invisible for good: unmapped, without children, and seen through no alias.
     pub(crate) fn condemn(&mut self, id: RegionId) {
         let Some(node) = self.tree.get(id) else { return };
-        let (flags, children) = (node.flags, node.children().collect::<Vec<_>>());
+        let (flags, log, children) = (node.flags, node.log, node.children().collect::<Vec<_>>());
+        if !log.is_empty() {
+            self.set_log(id, DirtyClients::empty());
+        }
         for child in children {
             self.place(child, None);
         }

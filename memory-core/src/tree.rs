@@ -4,7 +4,7 @@
 
 use crate::address::{AddrRange, Size};
 use crate::error::MemoryError;
-use crate::host::DirtyClients;
+use crate::host::{DirtyClients, RamBlock};
 use crate::id::RegionId;
 use crate::intercept::Intercepts;
 use crate::kind::Kind;
@@ -12,7 +12,7 @@ use crate::memory::SinkCell;
 use crate::node::{Flags, Node, Placement, Shows};
 use crate::sync::{Arc, PoisonError};
 use crate::target::Target;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Children that are looked through one by one rather than by where they are.
 const FEW: usize = 4;
@@ -26,6 +26,11 @@ pub(crate) enum Undo {
     Log(RegionId, DirtyClients),
     GlobalLog(DirtyClients),
     Intercepts(RegionId, Option<Arc<Intercepts>>),
+}
+
+/// What tells a block from the others in a tree, which holds them all.
+fn block_key(block: &Arc<RamBlock>) -> usize {
+    Arc::as_ptr(block) as usize
 }
 
 struct Slot {
@@ -44,6 +49,8 @@ pub struct Tree {
     overlays: usize,
     /// Who wants to know of writes to any region.
     global_log: DirtyClients,
+    /// The regions of each block, by its address; nearly all blocks have one.
+    by_block: HashMap<usize, BTreeSet<RegionId>>,
     /// Who takes the last reference to what is bound.
     sink: Arc<SinkCell>,
 }
@@ -82,17 +89,37 @@ impl Tree {
         self.global_log
     }
 
-    /// Who wants to know of writes to a region: nobody, if it has no host memory.
+    /// Who wants to know of writes to a region's host memory, through whichever region they come: nobody, if it has none.
     pub fn log(&self, id: RegionId) -> DirtyClients {
         let logged = self.get(id).filter(|node| node.kind.block().is_some());
-        logged.map_or(DirtyClients::empty(), |node| node.log | self.global_log)
+        logged.map_or(DirtyClients::empty(), |node| node.block_log | self.global_log)
+    }
+
+    /// The regions that have the same host memory as `id`, which is one of them if it has any.
+    pub(crate) fn same_block(&self, id: RegionId) -> impl Iterator<Item = RegionId> {
+        let key = self.get(id).and_then(|node| node.kind.block()).map(block_key);
+        key.and_then(|key| self.by_block.get(&key)).into_iter().flatten().copied()
+    }
+
+    /// Works out anew who wants to know of writes to a block.
+    fn join_logs(&mut self, key: usize) {
+        let Some(regions) = self.by_block.remove(&key) else { return };
+        let logs = regions.iter().filter_map(|id| Some(self.get(*id)?.log));
+        let joined = logs.fold(DirtyClients::empty(), |all, log| all | log);
+        for id in &regions {
+            if let Some(node) = self.get_mut(*id) {
+                node.block_log = joined;
+            }
+        }
+        self.by_block.insert(key, regions);
     }
 
     /// Makes a block's log note what it should for region `id`; with `stop` also no more than that.
     pub(crate) fn apply_log(&mut self, id: RegionId, stop: bool) {
-        let wanted = self.log(id);
+        let global = self.global_log;
         let Some(node) = self.get_mut(id) else { return };
         let Some(block) = node.kind.block() else { return };
+        let wanted = node.log | global;
         let started = wanted - node.logged;
         if !started.is_empty() {
             block.dirty().start(started);
@@ -123,7 +150,7 @@ impl Tree {
             (self.slots.len() - 1) as u32
         });
         let mut id = RegionId { index, generation: 0 };
-        let shown = node.shown();
+        let (shown, block) = (node.shown(), node.kind.block().map(block_key));
         if let Some(slot) = self.slots.get_mut(index as usize) {
             id.generation = slot.generation;
             slot.node = Some(node);
@@ -133,6 +160,16 @@ impl Tree {
         {
             target.aliases.insert(id);
             target.shown_by.insert(extent, id);
+        }
+        if let Some(block) = block {
+            let regions = self.by_block.entry(block).or_default();
+            let other = regions.first().copied();
+            regions.insert(id);
+            // it asks for nothing itself
+            let log = other.and_then(|other| self.get(other)).map(|other| other.block_log);
+            if let Some((node, log)) = self.get_mut(id).zip(log) {
+                node.block_log = log;
+            }
         }
         id
     }
@@ -152,6 +189,16 @@ impl Tree {
         {
             target.aliases.remove(&id);
             target.shown_by.remove(extent, id);
+        }
+        if let Some(block) = node.kind.block().map(block_key)
+            && let Some(regions) = self.by_block.get_mut(&block)
+        {
+            regions.remove(&id);
+            if regions.is_empty() {
+                self.by_block.remove(&block);
+            } else if !node.log.is_empty() {
+                self.join_logs(block);
+            }
         }
         Some(node)
     }
@@ -255,7 +302,12 @@ impl Tree {
     }
 
     pub(crate) fn set_log(&mut self, id: RegionId, log: DirtyClients) -> Option<Undo> {
-        self.get_mut(id).map(|node| Undo::Log(id, std::mem::replace(&mut node.log, log)))
+        let node = self.get_mut(id)?;
+        let old = std::mem::replace(&mut node.log, log);
+        if let Some(block) = node.kind.block().map(block_key) {
+            self.join_logs(block);
+        }
+        Some(Undo::Log(id, old))
     }
 
     pub(crate) fn set_intercepts(&mut self, id: RegionId, new: Option<Arc<Intercepts>>) -> Option<Undo> {

@@ -4,8 +4,8 @@ use crate::listener::Entry;
 use crate::section::Section;
 use crate::sync::Arc;
 use crate::system::{MemorySystem, SystemInner};
-use memory_core::{AddrRange, DirtyClients, DirtySnapshot, MemoryError, RamBlock, RegionId, RegionRef};
-use memory_flatview::FlatRange;
+use memory_core::{AddrRange, DirtyClients, DirtySnapshot, MemoryError, RamBlock, RegionRef};
+use memory_flatview::{FlatRange, Part};
 
 /// What a listener is asked.
 type Ask = fn(&Entry, &Section);
@@ -62,8 +62,20 @@ impl MemorySystem {
     /// # Errors
     /// A call from a listener.
     pub fn sync_dirty_log(&self, region: Option<&RegionRef>) -> Result<(), MemoryError> {
-        let wanted = |range: &FlatRange| match region {
-            Some(region) => shows(range, region.id(), (0, u64::MAX)).map(|_| range.range()),
+        let block = match region {
+            Some(region) => match self.block_in(region)? {
+                Some(block) => Some(block),
+                None => return Ok(()),
+            },
+            None => None,
+        };
+        self.sync_block(block.as_ref())
+    }
+
+    /// The same for host memory, through whichever region it was written.
+    fn sync_block(&self, block: Option<&Arc<RamBlock>>) -> Result<(), MemoryError> {
+        let wanted = |range: &FlatRange| match block {
+            Some(block) => shows(range, block, (0, u64::MAX)).map(|_| range.range()),
             None => Some(range.range()),
         };
         self.memory().read(|_| self.inner().ask(wanted, |entry, section| entry.listener.log_sync(section)))
@@ -86,9 +98,9 @@ impl MemorySystem {
         len: u64,
     ) -> Result<DirtySnapshot, MemoryError> {
         let block = self.block_of(region)?;
-        self.sync_dirty_log(Some(region))?;
+        self.sync_block(Some(&block))?;
         let taken = block.dirty().snapshot_and_clear(client, offset, len);
-        self.tell_cleared(region, (offset, len))?;
+        self.tell_cleared(&block, (offset, len))?;
         Ok(taken)
     }
 
@@ -103,18 +115,22 @@ impl MemorySystem {
         offset: u64,
         len: u64,
     ) -> Result<(), MemoryError> {
-        self.block_of(region)?.dirty().clear(clients, offset, len);
-        self.tell_cleared(region, (offset, len))
+        let block = self.block_of(region)?;
+        block.dirty().clear(clients, offset, len);
+        self.tell_cleared(&block, (offset, len))
     }
 
-    fn tell_cleared(&self, region: &RegionRef, bytes: (u64, u64)) -> Result<(), MemoryError> {
-        let wanted = |range: &FlatRange| shows(range, region.id(), bytes);
+    fn tell_cleared(&self, block: &Arc<RamBlock>, bytes: (u64, u64)) -> Result<(), MemoryError> {
+        let wanted = |range: &FlatRange| shows(range, block, bytes);
         self.memory().read(|_| self.inner().ask(wanted, |entry, section| entry.listener.log_clear(section)))
     }
 
+    fn block_in(&self, region: &RegionRef) -> Result<Option<Arc<RamBlock>>, MemoryError> {
+        self.memory().read(|tree| tree.get(region.id())?.kind().block().cloned())
+    }
+
     fn block_of(&self, region: &RegionRef) -> Result<Arc<RamBlock>, MemoryError> {
-        let block = self.memory().read(|tree| tree.get(region.id())?.kind().block().cloned())?;
-        block.ok_or_else(|| MemoryError::WrongKind {
+        self.block_in(region)?.ok_or_else(|| MemoryError::WrongKind {
             region: region.name().clone(),
             kind: "without host memory",
             why: "has no dirty log",
@@ -144,12 +160,13 @@ impl SystemInner {
     }
 }
 
-/// The addresses of `range` that show one of `len` bytes at `offset` of a region.
-fn shows(range: &FlatRange, region: RegionId, (offset, len): (u64, u64)) -> Option<AddrRange> {
+/// The addresses of `range` that show one of `len` bytes at `offset` of a block.
+fn shows(range: &FlatRange, block: &Arc<RamBlock>, (offset, len): (u64, u64)) -> Option<AddrRange> {
     let last = len.checked_sub(1).map(|more| offset.saturating_add(more))?;
     let wanted = AddrRange::new(offset, last)?;
     let parts = [range.read(), range.write()].into_iter().flatten();
-    let part = parts.into_iter().find(|part| part.target().region() == region)?;
+    let of_block = |part: &&Part| part.target().block().is_some_and(|shown| Arc::ptr_eq(shown, block));
+    let part = parts.into_iter().find(of_block)?;
     let (start, bytes) = (range.range().start(), range.range().last() - range.range().start());
     let shown = AddrRange::new(part.offset(), part.offset().saturating_add(bytes))?.intersection(wanted)?;
     let at = |offset: u64| start + (offset - part.offset());

@@ -182,3 +182,41 @@ fn a_transaction_that_is_taken_back_starts_no_log() {
     let port = board.memory().container("bus", 0x1000u64).build().unwrap();
     assert!(matches!(port.set_log(DISPLAY, true), Err(MemoryError::WrongKind { .. })));
 }
+
+#[test]
+fn a_log_covers_host_memory_through_whichever_region_it_is_written() {
+    let board = Board::new(Door::Space, SpaceConfig::default());
+    let block = RamBlock::anonymous(0x10_0000u64).unwrap();
+    let ram = |name: &str| board.memory().ram(name, block.clone()).nomigrate().build().unwrap();
+    let (first, second) = (ram("first"), ram("second"));
+    board.root.map(0, &first).unwrap();
+    board.root.map(0x10_0000, &second).unwrap();
+    let log_at = |address| {
+        let whole = AddrRange::new(address, address).unwrap();
+        board.space.find(whole).unwrap().log()
+    };
+    let accelerator = Arc::new(Accelerator::default());
+    let guard = board.system.listen(accelerator.clone(), 0, Some(&board.space)).unwrap();
+    first.set_log(DISPLAY, true).unwrap();
+    assert_eq!([log_at(0), log_at(0x10_0000)], [DISPLAY; 2]);
+    assert_eq!(marked(&board, &first), [0xc]);
+    let both = ["sync 0x0-0xfffff", "sync 0x100000-0x1fffff", "clear 0x0-0xfffff", "clear 0x100000-0x1fffff"];
+    assert_eq!(accelerator.take(), both);
+    // one that comes later, and one of the two that want it going
+    let third = ram("third");
+    board.root.map(0x20_0000, &third).unwrap();
+    second.set_log(DISPLAY | MIGRATION, true).unwrap();
+    assert_eq!(log_at(0x20_0000), DISPLAY | MIGRATION);
+    drop(second);
+    assert_eq!([log_at(0), log_at(0x20_0000)], [DISPLAY; 2]);
+    let transaction = board.memory().begin().unwrap();
+    first.set_log(DISPLAY, false).unwrap();
+    drop(transaction);
+    assert_eq!(log_at(0x20_0000), DISPLAY, "taken back");
+    first.set_log(DISPLAY, false).unwrap();
+    assert_eq!(
+        ([log_at(0), log_at(0x20_0000)], block.dirty().clients()),
+        ([DirtyClients::empty(); 2], DirtyClients::empty())
+    );
+    drop(guard);
+}
