@@ -29,7 +29,7 @@ impl RegionRef {
             if old.conflict(&event).is_some() {
                 return Err(refused("a write could hit another event, too"));
             }
-            Ok(old.with_event(event.clone()))
+            Ok(Some(old.with_event(event.clone())))
         })
     }
 
@@ -43,7 +43,8 @@ impl RegionRef {
             let known = old.events_in(event.offset, event.offset).any(|other| other.is_same(event));
             let new = if known { old.without_event(event.key()) } else { None };
             let why = "there is no such event";
-            new.ok_or_else(|| MemoryError::IoEvent { region: self.name.clone(), offset: event.offset, why })
+            let error = || MemoryError::IoEvent { region: self.name.clone(), offset: event.offset, why };
+            new.ok_or_else(error).map(Some)
         })
     }
 
@@ -57,7 +58,7 @@ impl RegionRef {
             if u128::from(range.last()) >= node.size.bytes() {
                 return Err(MemoryError::Coalesced { region: self.name.clone(), range, size: node.size });
             }
-            Ok(old.with_coalesced(range))
+            Ok((!old.coalesces(range)).then(|| old.with_coalesced(range)))
         })
     }
 
@@ -67,7 +68,9 @@ impl RegionRef {
     /// # Errors
     /// If the region has no callbacks, and as in [`RegionRef`].
     pub fn clear_coalesced(&self) -> Result<(), MemoryError> {
-        self.intercept("has no callbacks to queue writes for", |_, old| Ok(old.without_coalesced()))
+        self.intercept("has no callbacks to queue writes for", |_, old| {
+            Ok((!old.coalesced().is_empty()).then(|| old.without_coalesced()))
+        })
     }
 
     /// Has queued writes carried out before the region is accessed, as is always done for a region that has, or once had,
@@ -79,10 +82,11 @@ impl RegionRef {
         self.set_flags(Flags::FLUSH_COALESCED, flush)
     }
 
+    /// Replaces what stands between writes and the callback, unless `change` has nothing to change.
     fn intercept(
         &self,
         why: &'static str,
-        change: impl FnOnce(&Node, &Intercepts) -> Result<Intercepts, MemoryError>,
+        change: impl FnOnce(&Node, &Intercepts) -> Result<Option<Intercepts>, MemoryError>,
     ) -> Result<(), MemoryError> {
         self.memory.change(|state| {
             let node = self.node(&state.tree)?;
@@ -91,10 +95,7 @@ impl RegionRef {
             }
             let none = Intercepts::default();
             let old = node.intercepts.as_deref().unwrap_or(&none);
-            let new = change(node, old)?;
-            if new.is_empty() && old.is_empty() {
-                return Ok(());
-            }
+            let Some(new) = change(node, old)? else { return Ok(()) };
             let new = (!new.is_empty() || new.flushes()).then(|| Arc::new(new));
             let undo = state.tree.set_intercepts(self.id, new);
             state.changed(self.id, undo);

@@ -550,3 +550,21 @@ fn what_an_accelerator_has_queued_goes_where_the_map_was_before_the_commit() {
     board.system.flush_coalesced();
     assert_eq!((first.take(), second.take()), (vec![], vec![]));
 }
+
+#[test]
+fn what_is_coalesced_already_or_not_at_all_changes_nothing() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (_, region) = port(&mut board, 0x1000, AccessRules::new());
+    region.add_ioevent(IoEvent::new(0xf0, Width::W4, event())).unwrap();
+    let before = board.space.generation();
+    region.clear_coalesced().unwrap();
+    assert_eq!(board.space.generation(), before);
+    region.add_coalesced(range(0, 0x1f)).unwrap();
+    let coalesced = board.space.generation();
+    assert_ne!(coalesced, before);
+    region.add_coalesced(range(8, 0xf)).unwrap();
+    region.add_coalesced(range(0, 0x1f)).unwrap();
+    assert_eq!(board.space.generation(), coalesced);
+    region.clear_coalesced().unwrap();
+    assert_ne!(board.space.generation(), coalesced);
+}
