@@ -6,6 +6,7 @@ pub(crate) mod plain;
 mod transfer;
 mod translate;
 
+use found::is_one;
 pub(crate) use found::{Found, direct, is_memory, page};
 
 use crate::chain;
@@ -62,13 +63,14 @@ impl<'a> Access<'a> {
         let Some(part) = found.range.read() else { return self.unassigned_read(width) };
         let target = part.target();
         if let Some(block) = found.readable(target) {
-            if !found.holds(width) {
+            let offset = found.offset(part);
+            if !found.holds(width) || !is_one(target.backing(), offset, width) {
                 return self.load_across(address, width);
             }
             if self.attrs.is_memory_only() && !is_memory(target) {
                 return Err(BusFault::ACCESS);
             }
-            let value = block.load(found.offset(part), width).ok_or(BusFault::ERROR)?;
+            let value = block.load(offset, width).ok_or(BusFault::ERROR)?;
             return Ok(self.ordered(width, value));
         }
         match target.backing() {
@@ -88,7 +90,8 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// A load that begins in memory and goes on in what follows: range by range.
+    /// A load that begins in memory and goes on in what follows, or is unaligned where a real device is: range by range, and
+    /// piece by piece.
     #[cold]
     fn load_across(&self, address: u64, width: Width) -> Result<u64, BusFault> {
         let mut bytes = [0; 8];
@@ -111,6 +114,7 @@ impl<'a> Access<'a> {
         let target = part.target();
         if let Some(block) = found.writable(target)
             && found.holds(width)
+            && is_one(target.backing(), found.offset(part), width)
         {
             let stored = block.store(found.offset(part), width, self.ordered(width, value));
             return if stored { Ok(()) } else { Err(BusFault::ERROR) };
@@ -128,7 +132,7 @@ impl<'a> Access<'a> {
                 onward.run(self, |access| access.store(Found::at(access.view, to), to, width, value))
             }
             Backing::Reservation => self.unassigned(),
-            // refused memory, a debugger's write, or the end of memory
+            // refused memory, a debugger's write, the end of memory, or what a real device gets in pieces
             _ => self.store_across(address, width, value),
         }
     }

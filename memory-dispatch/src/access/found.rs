@@ -92,6 +92,12 @@ pub(crate) fn page(found: Found<'_>, address: u64, write: bool) -> Option<HostPa
     }
 }
 
+/// Whether an access of `width` bytes at `offset` is one of the host: a real device sees the accesses, and an unaligned one is
+/// several, or a copy.
+pub(super) fn is_one(backing: &Backing, offset: u64, width: Width) -> bool {
+    !matches!(backing, Backing::RamDevice(_)) || width.aligned(offset)
+}
+
 /// Whether an initiator that wants memory only may have it.
 pub(crate) fn is_memory(target: &Target) -> bool {
     matches!(target.backing(), Backing::Ram(_) | Backing::RamDevice(_) | Backing::Rom(_))

@@ -167,6 +167,11 @@ fn memory_of_a_real_device_is_accessed_whole_and_in_place() {
         assert_eq!(bytes_of(&block, 0xffd, 3), [1, 2, 3]);
         assert_eq!(board.write(0x1ffe, &[4, 5, 6]), Err(BusFault::DECODE));
         assert_eq!(bytes_of(&block, 0xffd, 3), [1, 4, 5]);
+        // typed accesses that are unaligned are pieces, and end where the memory does
+        assert_eq!(board.load(0x1005, Width::W4), Ok(0x0807_0605));
+        board.store(0x1003, Width::W8, 0x8877_6655_4433_2211).unwrap();
+        assert_eq!(bytes_of(&block, 3, 9), [0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 11]);
+        assert_eq!(board.load(0x1ffe, Width::W4), Err(BusFault::DECODE));
     });
 }
 

@@ -1,3 +1,4 @@
+use super::super::found::is_one;
 use super::*;
 use crate::sync::Arc;
 use Width::{W1, W2, W4, W8};
@@ -46,6 +47,10 @@ fn exact_pieces_are_aligned_and_cover_everything_once() {
             assert_eq!(next, len);
         }
     }
+    let device = Backing::RamDevice(RamBlock::unbacked(0x1000u64));
+    let ram = Backing::Ram(RamBlock::unbacked(0x1000u64));
+    let whole = |backing: &Backing| [(4, W4), (2, W4), (7, W1)].map(|(at, width)| is_one(backing, at, width));
+    assert_eq!((whole(&device), whole(&ram)), ([true, false, true], [true; 3]), "those of typed accesses");
     assert_eq!(exact_pieces(3, 14).collect::<Vec<_>>(), [(0, W1), (1, W4), (5, W8), (13, W1)]);
 }
 
