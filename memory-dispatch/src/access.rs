@@ -70,6 +70,9 @@ impl<'a> Access<'a> {
             if self.attrs.is_memory_only() && !is_memory(target) {
                 return Err(BusFault::ACCESS);
             }
+            if self.is_overtaken(&found, target.backing()) {
+                return self.space.load(address, width, self.attrs);
+            }
             let value = block.load(offset, width).ok_or(BusFault::ERROR)?;
             return Ok(self.ordered(width, value));
         }

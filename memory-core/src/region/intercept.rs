@@ -74,12 +74,19 @@ impl RegionRef {
     }
 
     /// Has queued writes carried out before the region is accessed, as is always done for a region that has, or once had,
-    /// coalesced ranges. QEMU's name: `memory_region_set_flush_coalesced`.
+    /// coalesced ranges; before a ROM device's memory is read, too, but for what an accelerator's guest reads of it directly.
+    /// QEMU's name: `memory_region_set_flush_coalesced`.
     ///
     /// # Errors
-    /// See [`RegionRef`].
+    /// If the region has no callbacks, and as in [`RegionRef`].
     pub fn set_flush_coalesced(&self, flush: bool) -> Result<(), MemoryError> {
-        self.set_flags(Flags::FLUSH_COALESCED, flush)
+        self.memory.change(|state| {
+            let node = self.node(&state.tree)?;
+            if !has_callbacks(node) {
+                return Err(self.wrong_kind(node, "has no callbacks that could wait for queued writes"));
+            }
+            self.set_flags_in(state, Flags::FLUSH_COALESCED, flush)
+        })
     }
 
     /// Replaces what stands between writes and the callback, unless `change` has nothing to change.
@@ -90,7 +97,7 @@ impl RegionRef {
     ) -> Result<(), MemoryError> {
         self.memory.change(|state| {
             let node = self.node(&state.tree)?;
-            if !matches!(node.kind, Kind::Mmio(_) | Kind::RomDevice(..)) {
+            if !has_callbacks(node) {
                 return Err(self.wrong_kind(node, why));
             }
             let none = Intercepts::default();
@@ -102,4 +109,8 @@ impl RegionRef {
             Ok(())
         })
     }
+}
+
+fn has_callbacks(node: &Node) -> bool {
+    matches!(node.kind, Kind::Mmio(_) | Kind::RomDevice(..))
 }

@@ -57,6 +57,13 @@ impl<'a> Found<'a> {
         !self.range.flags().contains(RangeFlags::FLUSH_COALESCED)
     }
 
+    /// Whether queued writes have to be carried out before a read of host memory: that of a ROM device, whose callback they
+    /// are for.
+    #[inline]
+    pub(super) fn is_queued_for(&self, backing: &Backing) -> bool {
+        !self.is_undisturbed() && matches!(backing, Backing::RomDevice(..))
+    }
+
     /// The host memory that reads go to.
     #[inline]
     pub(super) fn readable(&self, target: &'a Target) -> Option<&'a RamBlock> {
@@ -88,7 +95,8 @@ pub(crate) fn page(found: Found<'_>, address: u64, write: bool) -> Option<HostPa
     if write {
         found.writable(target).and_then(|_| block.page(offset))
     } else {
-        found.readable(target).and_then(|_| block.page_to_read(offset))
+        let readable = found.readable(target).filter(|_| !found.is_queued_for(target.backing()));
+        readable.and_then(|_| block.page_to_read(offset))
     }
 }
 
@@ -103,7 +111,8 @@ pub(crate) fn is_memory(target: &Target) -> bool {
     matches!(target.backing(), Backing::Ram(_) | Backing::RamDevice(_) | Backing::Rom(_))
 }
 
-/// Who answers, and the offset in the block, if the host may have the bytes themselves: real devices' memory is not lent.
+/// Who answers, and the offset in the block, if the host may have the bytes themselves: real devices' memory is not lent, nor
+/// what queued writes may change.
 pub(crate) fn direct<'a>(found: &Found<'a>, direction: Direction) -> Option<(&'a Part, u64)> {
     let part = match direction {
         Direction::Read => found.range.read()?,
@@ -113,6 +122,7 @@ pub(crate) fn direct<'a>(found: &Found<'a>, direction: Direction) -> Option<(&'a
         Direction::Read => found.readable(part.target()),
         Direction::Write => found.writable(part.target()),
     };
-    let lent = !matches!(part.target().backing(), Backing::RamDevice(_)) && block.is_some();
-    lent.then(|| (part, found.offset(part)))
+    let backing = part.target().backing();
+    let is_seen = matches!(backing, Backing::RamDevice(_)) || found.is_queued_for(backing);
+    (block.is_some() && !is_seen).then(|| (part, found.offset(part)))
 }

@@ -3,7 +3,7 @@
 use super::Access;
 use super::found::Found;
 use crate::coalesced::{QueuedWrite, may_queue};
-use memory_core::{AddrRange, BoundMmio, Intercepts, Request, Width};
+use memory_core::{AddrRange, Backing, BoundMmio, Intercepts, Request, Width};
 use memory_flatview::{Part, RangeFlags};
 
 impl Access<'_> {
@@ -13,6 +13,16 @@ impl Access<'_> {
         if found.range.flags().contains(RangeFlags::FLUSH_COALESCED) {
             self.space.system().flush_coalesced();
         }
+    }
+
+    /// The same before a read of a ROM device's memory, which a queued write may change, or make no memory: true if the map is
+    /// another one by now. A debugger sets nothing off.
+    pub(super) fn is_overtaken(&self, found: &Found<'_>, backing: &Backing) -> bool {
+        if !found.is_queued_for(backing) || self.attrs.is_debug() {
+            return false;
+        }
+        self.flush(found);
+        self.space.generation() != self.view.generation()
     }
 
     /// Whether a write was dealt with: it signalled an event, or is queued. What the rules do not accept does neither. The

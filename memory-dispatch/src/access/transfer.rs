@@ -32,6 +32,8 @@ impl Access<'_> {
         if let Some(block) = found.readable(target) {
             let result = if self.attrs.is_memory_only() && !is_memory(target) {
                 Err(BusFault::ACCESS)
+            } else if self.is_overtaken(found, target.backing()) {
+                return (rest.len(), self.space.read(at, rest, self.attrs));
             } else if read_block(target, block, offset, rest) {
                 Ok(())
             } else {

@@ -2,11 +2,12 @@
 
 use crate::board::{ATTRS, Board, Door, big, each_door};
 use memory_core::{
-    AccessRules, AddrRange, BusFault, Endian, EventNotifier, IoEvent, MemoryError, Mmio, RegionRef, TxAttrs,
-    Width,
+    AccessRules, AddrRange, BusFault, Endian, EventNotifier, IoEvent, MemoryError, Mmio, RamBlock, RegionRef,
+    TxAttrs, Width,
 };
 use memory_dispatch::{
-    AddressSpace, COALESCED_RING, CoalescedRing, CoalescedWrite, DmaQueue, Locked, LockedDevice, SpaceConfig,
+    AddressSpace, COALESCED_RING, CoalescedRing, CoalescedWrite, Direction, DmaQueue, Locked, LockedDevice,
+    SpaceConfig,
 };
 use std::collections::VecDeque;
 use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
@@ -567,4 +568,50 @@ fn what_is_coalesced_already_or_not_at_all_changes_nothing() {
     assert_eq!(board.space.generation(), coalesced);
     region.clear_coalesced().unwrap();
     assert_ne!(board.space.generation(), coalesced);
+}
+
+#[test]
+fn queued_writes_are_carried_out_before_a_rom_devices_memory_is_read() {
+    each_door(SpaceConfig::default(), |board| {
+        board.system.coalesce(true);
+        let port = Arc::new(Port::default());
+        let block = RamBlock::anonymous(0x1000u64).unwrap();
+        let flash = board.memory().rom_device("flash", block.clone(), AccessRules::new(), port.clone());
+        let flash = board.map(0, flash.build().unwrap());
+        flash.add_coalesced(range(0, 0xff)).unwrap();
+        // 1 programs, 2 leaves the mode and comes back to it with the next write
+        let (device, memory) = (flash.clone(), block.clone());
+        let at_write = move |value| match value {
+            1 => assert!(memory.store(0x100, Width::W4, 0x1234)),
+            _ => device.set_romd(value != 2).unwrap(),
+        };
+        assert!(port.at_write.set(Box::new(at_write)).is_ok());
+        board.store(0, Width::W4, 1).unwrap();
+        assert!(port.take().is_empty(), "queued");
+        assert_eq!(board.load_as(TxAttrs::DEBUG, 0x100, Width::W4), Ok(0), "a debugger sets nothing off");
+        assert_eq!(board.load(0x100, Width::W4), Ok(0x1234));
+        board.store(0, Width::W4, 2).unwrap();
+        assert_eq!(board.load(0x100, Width::W4), Ok(2), "the callback, which was called twice");
+        board.store(0, Width::W4, 3).unwrap();
+        board.load(0x100, Width::W4).unwrap();
+        assert_eq!(board.read(0x100, 2), (vec![0x34, 0x12], Ok(())));
+        board.store(0, Width::W4, 2).unwrap();
+        assert_eq!(board.read(0x100, 2), (vec![4, 0], Ok(())));
+        board.store(0, Width::W4, 3).unwrap();
+        board.load(0x100, Width::W4).unwrap();
+        board.store(0, Width::W4, 1).unwrap();
+        assert!(board.space.page(0, false).is_none(), "a page that is lent would not wait");
+        let guard = board.space.map(0x100, 4, Direction::Read, ATTRS).unwrap();
+        let mut bytes = [0; 4];
+        assert!(guard.read(0, &mut bytes) && !guard.is_direct());
+        assert_eq!((bytes, port.take().len()), ([0x34, 0x12, 0, 0], 6));
+    });
+}
+
+#[test]
+fn what_has_no_callbacks_waits_for_no_queued_writes() {
+    let board = Board::new(Door::Space, SpaceConfig::default());
+    let ram = board.memory().ram("ram", RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+    assert!(matches!(ram.set_flush_coalesced(true), Err(MemoryError::WrongKind { .. })));
+    assert!(matches!(board.root.set_flush_coalesced(true), Err(MemoryError::WrongKind { .. })));
 }
