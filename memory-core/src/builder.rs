@@ -59,7 +59,7 @@ impl RegionBuilder {
         self.flags(Flags::READ_ONLY, true)
     }
 
-    /// Overrides the size, for a region that shows less than its host memory has.
+    /// Overrides the size, for a region that shows less than its host memory has. What is in use of the memory stays.
     pub fn size(mut self, size: impl Into<Size>) -> Self {
         self.size = size.into();
         self
@@ -113,6 +113,7 @@ impl RegionBuilder {
             guard: self.owner.as_ref().map_or_else(|| self.memory.unique(), |owner| owner.id.0),
             owner: self.owner,
             identifier,
+            used: None,
             log: DirtyClients::empty(),
             block_log: DirtyClients::empty(),
             logged: DirtyClients::empty(),

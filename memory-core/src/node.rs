@@ -84,6 +84,8 @@ pub struct Node {
     pub(crate) owner: Option<NodeOwner>,
     pub(crate) guard: u64,
     pub(crate) identifier: Option<String>,
+    /// What is to be in use of the block when the transaction is over, if that resizes it.
+    pub(crate) used: Option<u64>,
     /// Who wants to know of writes to this region.
     pub(crate) log: DirtyClients,
     /// Who wants to know of writes to the host memory, through this region or another that has the same.

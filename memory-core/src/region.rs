@@ -225,31 +225,33 @@ impl RegionRef {
         })
     }
 
-    /// Changes the size.
+    /// Changes the size. What of host memory is in use stays, see [`RegionRef::resize_ram`].
     ///
     /// # Errors
     /// If the region would end above 2^64, look at more than its target or host memory can have, and as in
     /// [`RegionRef`].
     pub fn set_size(&self, size: impl Into<Size>) -> Result<(), MemoryError> {
         let size = size.into();
-        self.memory.change(|state| {
-            let node = self.node(&state.tree)?;
-            if node.size == size {
-                return Ok(());
-            }
-            if let Some(place) = node.placement {
-                self.check_address(node, place.address, size)?;
-            }
-            if let Some((_, offset)) = state.alias(self.id) {
-                check_alias(&self.name, offset, size)?;
-            }
-            if let Some(block) = node.kind.block().map(|block| block.size()).filter(|block| size > *block) {
-                return Err(MemoryError::BlockSize { region: self.name.clone(), size, block });
-            }
-            let undo = state.tree.set_size(self.id, size);
-            state.changed(self.id, undo);
-            Ok(())
-        })
+        self.memory.change(|state| self.set_size_in(state, size))
+    }
+
+    fn set_size_in(&self, state: &mut State, size: Size) -> Result<(), MemoryError> {
+        let node = self.node(&state.tree)?;
+        if node.size == size {
+            return Ok(());
+        }
+        if let Some(place) = node.placement {
+            self.check_address(node, place.address, size)?;
+        }
+        if let Some((_, offset)) = state.alias(self.id) {
+            check_alias(&self.name, offset, size)?;
+        }
+        if let Some(block) = node.kind.block().map(|block| block.size()).filter(|block| size > *block) {
+            return Err(MemoryError::BlockSize { region: self.name.clone(), size, block });
+        }
+        let undo = state.tree.set_size(self.id, size);
+        state.changed(self.id, undo);
+        Ok(())
     }
 
     /// Changes how much of a resizeable block is in use, in whole pages, and the region's size with it. The block's owner
@@ -276,7 +278,16 @@ impl RegionRef {
             kind: "of a fixed size",
             why: "cannot be resized",
         })?;
-        self.set_size(block.rounded(used).max(u64::try_from(used.bytes()).unwrap_or(u64::MAX)))
+        let used = block.rounded(used).max(u64::try_from(used.bytes()).unwrap_or(u64::MAX));
+        self.memory.change(|state| {
+            self.set_size_in(state, Size::from(used))?;
+            let before = self.node(&state.tree)?.used.unwrap_or_else(|| block.used());
+            if before != used {
+                let undo = state.tree.set_used(self.id, Some(used));
+                state.changed(self.id, undo);
+            }
+            Ok(())
+        })
     }
 
     /// Changes the first byte of the target that an alias shows.

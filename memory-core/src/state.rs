@@ -34,13 +34,16 @@ impl State {
     }
 
     /// Notes how much of each resizeable block is in use now. Returns those of which somebody has to be told.
-    pub(crate) fn settle_used(&self) -> Vec<Arc<RamBlock>> {
+    pub(crate) fn settle_used(&mut self) -> Vec<Arc<RamBlock>> {
+        let tree = &mut self.tree;
         let resized = |id: &RegionId| {
-            let node = self.tree.get(*id)?;
-            let block = node.kind.block()?;
-            block.set_used(u64::try_from(node.size.bytes()).unwrap_or(u64::MAX)).then(|| block.clone())
+            let node = tree.get(*id)?;
+            let (block, used) = (node.kind.block()?.clone(), node.used?);
+            // what was settled once is not the wish of a later transaction
+            let _ = tree.set_used(*id, None);
+            block.set_used(used).then_some(block)
         };
-        self.damage.touched().iter().filter_map(resized).collect()
+        self.damage.changed().iter().filter_map(resized).collect()
     }
 
     /// How many levels are open.

@@ -22,6 +22,7 @@ pub(crate) enum Undo {
     Placement(RegionId, Option<Placement>),
     Flags(RegionId, Flags),
     Size(RegionId, Size),
+    Used(RegionId, Option<u64>),
     AliasOffset(RegionId, u64),
     Log(RegionId, DirtyClients),
     GlobalLog(DirtyClients),
@@ -294,6 +295,11 @@ impl Tree {
         self.change(id, |node| Undo::Size(id, std::mem::replace(&mut node.size, size)))
     }
 
+    /// Notes how much of its block a region will have in use once the transaction is over, if it resizes it.
+    pub(crate) fn set_used(&mut self, id: RegionId, used: Option<u64>) -> Option<Undo> {
+        self.get_mut(id).map(|node| Undo::Used(id, std::mem::replace(&mut node.used, used)))
+    }
+
     pub(crate) fn set_alias_offset(&mut self, id: RegionId, new: u64) -> Option<Undo> {
         self.change(id, |node| match &mut node.kind {
             Kind::Alias { offset, .. } => Some(Undo::AliasOffset(id, std::mem::replace(offset, new))),
@@ -324,6 +330,7 @@ impl Tree {
             Undo::Placement(id, old) => self.place(id, old),
             Undo::Flags(id, old) => self.set_flags(id, old),
             Undo::Size(id, old) => self.set_size(id, old),
+            Undo::Used(id, old) => self.set_used(id, old),
             Undo::AliasOffset(id, old) => self.set_alias_offset(id, old),
             Undo::Log(id, old) => self.set_log(id, old),
             Undo::Intercepts(id, old) => self.set_intercepts(id, old),

@@ -229,6 +229,30 @@ fn a_block_is_resized_at_the_commit_and_its_owner_told_with_no_lock_held() {
 }
 
 #[test]
+fn a_region_that_shows_less_than_is_in_use_leaves_that_in_use() {
+    let memory = Memory::new();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let note = told.clone();
+    let block =
+        RamBlock::builder(16 * page()).resizeable(8 * page(), move |used| note.lock().unwrap().push(used));
+    let block = block.build().unwrap();
+    let region = memory.ram("acpi", block.clone()).size(page()).build().unwrap();
+    region.set_enabled(false).unwrap();
+    region.set_size(2 * page()).unwrap();
+    assert_eq!((block.used(), told.lock().unwrap().len()), (8 * page(), 0));
+    // until it is resized; what is taken back is not done by a later change
+    region.resize_ram(2 * page()).unwrap();
+    let transaction = memory.begin().unwrap();
+    region.resize_ram(3 * page()).unwrap();
+    drop(transaction);
+    region.set_enabled(true).unwrap();
+    let other = memory.ram("other", block.clone()).nomigrate().build().unwrap();
+    other.resize_ram(5 * page()).unwrap();
+    region.set_enabled(false).unwrap();
+    assert_eq!((block.used(), &*told.lock().unwrap()), (5 * page(), &vec![2 * page(), 5 * page()]));
+}
+
+#[test]
 fn blocks_are_found_by_their_identifiers_by_any_thread() {
     let memory = Memory::new();
     let block = || RamBlock::anonymous(page()).unwrap();
