@@ -1,6 +1,7 @@
 //! What of a region the monitor of QEMU does not print.
 
-use memory_core::{AddrRange, DirtyClients, Node, RegionId, Tree};
+use crate::range::{FlatRange, RangeFlags};
+use memory_core::{AddrRange, DirtyClients, IoEvent, Node, RegionId, Tree};
 use serde::Serialize;
 use std::fmt;
 
@@ -13,10 +14,11 @@ pub struct PrintedAttributes {
     /// Whether queued writes are carried out before it is accessed.
     #[serde(skip_serializing_if = "super::is_false")]
     pub flush_coalesced: bool,
-    /// Ranges to which writes may be queued, in bytes from its start.
+    /// Ranges to which writes may be queued, in bytes from its start; of a range of a flat view, addresses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub coalesced: Vec<String>,
-    /// Writes that signal an event: the offset, the width in bytes unless it is any, the value unless it is any.
+    /// Writes that signal an event: the offset, or the address, the width in bytes unless it is any, the value unless it is
+    /// any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ioevents: Vec<String>,
     /// The identifier of its RAM block.
@@ -27,11 +29,8 @@ pub struct PrintedAttributes {
 impl PrintedAttributes {
     pub(super) fn new(tree: &Tree, id: RegionId, node: &Node) -> Self {
         let intercepts = node.intercepts();
-        let ioevents = intercepts.into_iter().flat_map(|intercepts| intercepts.events()).map(|event| {
-            let width = event.width.map(|width| format!(" width {}", width.bytes()));
-            let value = event.value.map(|value| format!(" value {value:#x}"));
-            format!("{:#x}{}{}", event.offset, width.unwrap_or_default(), value.unwrap_or_default())
-        });
+        let ioevents = intercepts.into_iter().flat_map(|intercepts| intercepts.events());
+        let ioevents = ioevents.map(|event| ioevent(event.offset, event));
         let coalesced = intercepts.into_iter().flat_map(|intercepts| intercepts.coalesced());
         Self {
             log: clients(tree.log(id)),
@@ -41,6 +40,24 @@ impl PrintedAttributes {
             identifier: node.identifier().map(str::to_owned),
         }
     }
+
+    /// Those of the region that writes to a range of a flat view go to, as far as it is seen there.
+    pub(super) fn of_range(tree: &Tree, range: &FlatRange) -> Self {
+        let node = range.write().and_then(|part| tree.get(part.target().region()));
+        Self {
+            log: clients(range.log()),
+            flush_coalesced: range.flags().contains(RangeFlags::FLUSH_COALESCED),
+            coalesced: range.coalesced().map(|range| range.to_string()).collect(),
+            ioevents: range.events().map(|(address, event)| ioevent(address, event)).collect(),
+            identifier: node.and_then(Node::identifier).map(str::to_owned),
+        }
+    }
+}
+
+fn ioevent(place: u64, event: &IoEvent) -> String {
+    let width = event.width.map(|width| format!(" width {}", width.bytes()));
+    let value = event.value.map(|value| format!(" value {value:#x}"));
+    format!("{place:#x}{}{}", width.unwrap_or_default(), value.unwrap_or_default())
 }
 
 fn clients(clients: DirtyClients) -> Vec<&'static str> {

@@ -1,6 +1,6 @@
 //! `info mtree -f`: flat views.
 
-use super::{PrintOptions, PrintedOwner, Space, hex, is_false, prefix};
+use super::{PrintOptions, PrintedAttributes, PrintedOwner, Space, hex, is_false, prefix};
 use crate::range::{FlatRange, Part, RangeFlags};
 use crate::view::View;
 use memory_core::{Backing, Kind, Node, Tree};
@@ -62,6 +62,9 @@ pub struct PrintedRange {
     pub read: Option<PrintedPart>,
     /// Who answers writes.
     pub write: Option<PrintedPart>,
+    /// How writes are tracked, if that is printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<PrintedAttributes>,
 }
 
 /// Who answers in a range.
@@ -156,6 +159,7 @@ impl PrintedRange {
             unmergeable: range.flags().contains(RangeFlags::UNMERGEABLE),
             read: range.read().map(part),
             write: range.write().map(part),
+            attributes: options.attributes.then(|| PrintedAttributes::of_range(tree, range)),
         }
     }
 }
@@ -185,24 +189,32 @@ impl PrintedPart {
 /// The line of a range, or the two of one that shows different regions to reads and to writes.
 impl fmt::Display for PrintedRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // the attributes are about writes
+        let attributes = self.attributes.as_ref();
         if self.read == self.write {
-            return self.read.as_ref().map_or(Ok(()), |part| self.line(f, part, ""));
+            return self.read.as_ref().map_or(Ok(()), |part| self.line(f, part, "", attributes));
         }
         if let Some(part) = &self.read {
-            self.line(f, part, " [reads]")?;
+            self.line(f, part, " [reads]", None)?;
         }
         if self.read.is_some() && self.write.is_some() {
             writeln!(f)?;
         }
         if let Some(part) = &self.write {
-            self.line(f, part, " [writes]")?;
+            self.line(f, part, " [writes]", attributes)?;
         }
         Ok(())
     }
 }
 
 impl PrintedRange {
-    fn line(&self, f: &mut fmt::Formatter<'_>, part: &PrintedPart, shows: &str) -> fmt::Result {
+    fn line(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        part: &PrintedPart,
+        shows: &str,
+        attributes: Option<&PrintedAttributes>,
+    ) -> fmt::Result {
         let Self { start, last, .. } = self;
         let PrintedPart { name, offset, priority, kind, .. } = part;
         write!(f, "  {start:016x}-{last:016x} (prio {priority}, {kind}): {name}")?;
@@ -216,6 +228,9 @@ impl PrintedRange {
             f.write_str(" [unmergeable]")?;
         }
         f.write_str(shows)?;
+        if let Some(attributes) = attributes {
+            write!(f, "{attributes}")?;
+        }
         match &part.owner {
             Some(owner) => write!(f, "{owner}"),
             None => Ok(()),

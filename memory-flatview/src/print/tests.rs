@@ -263,14 +263,23 @@ fn attributes_that_the_monitor_has_no_place_for_are_printed_on_request() {
     root.map(0, &ram).unwrap();
     root.map(0x2000, &regs).unwrap();
     memory.set_global_log(DirtyClients::MIGRATION).unwrap();
+    let low = memory.alias("low", &regs, 0x40, 0x48u64).build().unwrap();
+    root.map(0x4000, &low).unwrap();
+    let flat = |options| flat(&memory, &[("memory", &root)], options).to_string();
     let print = |options| {
         let spaces = [Space { name: "memory", root: root.id() }];
         memory.read(|tree| TreeMap::new(tree, &spaces, options).to_string()).unwrap()
     };
     let plain = print(PrintOptions::default());
-    assert!(!plain.contains('['), "{plain}");
+    assert!(!plain.contains('[') && !flat(PrintOptions::default()).contains('['), "{plain}");
     let all = print(PrintOptions { attributes: true, ..PrintOptions::default() });
     assert!(all.contains("ram): ram [log: display migration] [id: pc.ram]\n"), "{all}");
     let regs = "regs [flush-coalesced] [coalesced: 0000000000000080-000000000000008f] [ioeventfd: 0x50 width 4 value 0x3]\n";
     assert!(all.contains(regs), "{all}");
+    // a range of a flat view has what is seen of it, by addresses
+    let all = flat(PrintOptions { attributes: true, ..PrintOptions::default() });
+    assert!(all.contains("ram): ram [log: display migration] [id: pc.ram]\n"), "{all}");
+    let low = "regs @0000000000000040 [flush-coalesced] [coalesced: 0000000000004040-0000000000004047] \
+        [ioeventfd: 0x4010 width 4 value 0x3]\n";
+    assert!(all.contains(low), "{all}");
 }
