@@ -54,6 +54,30 @@ impl fmt::Debug for EventNotifier {
 }
 
 /// A write that signals an event and does not reach the callback: a doorbell. QEMU's name: `ioeventfd`.
+///
+/// ```
+/// use memory_core::{AccessRules, BusFault, EventNotifier, IoEvent, Memory, Mmio, TxAttrs, Width};
+/// use std::sync::Arc;
+///
+/// struct Queues;
+/// impl Mmio for Queues {
+///     fn read(&self, _: u64, _: Width, _: TxAttrs) -> Result<u64, BusFault> { Ok(0) }
+///     fn write(&self, _: u64, _: Width, _: u64, _: TxAttrs) -> Result<(), BusFault> { Ok(()) }
+/// }
+///
+/// let memory = Memory::new();
+/// let registers = memory.mmio("queues", 0x100u64, AccessRules::new(), Arc::new(Queues)).build()?;
+/// // a write of 2 bytes at 0x50 that says 1 is for the second queue, whose worker waits for this
+/// let second = EventNotifier::new()?;
+/// let doorbell = IoEvent::new(0x50, Width::W2, second.clone()).value(1);
+/// registers.add_ioevent(doorbell.clone())?;
+/// // one write cannot be for two
+/// assert!(registers.add_ioevent(IoEvent::new(0x50, Width::W2, EventNotifier::new()?)).is_err());
+/// second.signal();
+/// assert_eq!((second.take(), second.take()), (1, 0));
+/// registers.remove_ioevent(&doorbell)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct IoEvent {
     /// Where, in bytes from the region's start.

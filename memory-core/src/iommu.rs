@@ -50,6 +50,35 @@ pub type ReplayVisitor<'a> = &'a mut dyn FnMut(AddrRange, IommuEntry);
 /// Translates addresses: the callback of an IOMMU region. QEMU's name: `IOMMUMemoryRegionClass`.
 ///
 /// Everything is called from any thread with none of our locks held.
+///
+/// ```
+/// use memory_core::{Iommu, IommuEntry, Memory, Permissions, RamBlock, Size, SpaceId, TxAttrs};
+/// use std::sync::Arc;
+///
+/// /// Leads the page at 0x1000 to 0x8000_0000 of another space, to be read.
+/// struct OnePage(SpaceId);
+/// impl Iommu for OnePage {
+///     fn translate(&self, address: u64, _: Permissions, _: TxAttrs) -> Option<IommuEntry> {
+///         let (space, translated, permissions) = (self.0, 0x8000_0000, Permissions::READ);
+///         let entry = IommuEntry { space, translated, mask: 0xfff, permissions };
+///         (address & !0xfff == 0x1000).then_some(entry)
+///     }
+/// }
+///
+/// let memory = Memory::new();
+/// // the id of the address space, which `AddressSpace::id` tells
+/// let system = memory.new_space_id();
+/// let iommu = Arc::new(OnePage(system));
+/// // the region holds its device weakly
+/// let region = memory.iommu("iommu", Size::FULL, Arc::downgrade(&iommu)).build()?;
+/// // what devices see
+/// let bus = memory.container("bus", Size::FULL).build()?;
+/// bus.map(0, &region)?;
+/// let entry = iommu.translate(0x1234, Permissions::READ, TxAttrs::default()).expect("it is mapped");
+/// assert_eq!((entry.translated & !entry.mask) | (0x1234 & entry.mask), 0x8000_0234);
+/// assert!(iommu.translate(0x2000, Permissions::READ, TxAttrs::default()).is_none());
+/// # Ok::<(), memory_core::MemoryError>(())
+/// ```
 pub trait Iommu: Send + Sync {
     /// The entry for the page that holds `address` bytes from the region's start, for an access that wants
     /// `access`; `None` if nothing is mapped there.

@@ -29,7 +29,18 @@ impl Memory {
         RegionBuilder::new(self, name.into(), Ok(Kind::Ram(block)), size)
     }
 
-    /// A region of a real device's memory.
+    /// A region of a real device's memory: accesses from the host's side are made of the guest's widths, and never copied in
+    /// bulk. QEMU's name: `memory_region_init_ram_device_ptr`.
+    ///
+    /// ```
+    /// use memory_core::{Memory, RamBlock};
+    /// let memory = Memory::new();
+    /// // in place of the file of a real device, such as VFIO has
+    /// let block = RamBlock::builder(0x1000u64).memfd("bar").build()?;
+    /// let bar = memory.ram_device("vfio-bar0", block).build()?;
+    /// assert_eq!(bar.size()?.bytes(), 0x1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ram_device(&self, name: impl Into<Arc<str>>, block: Arc<RamBlock>) -> RegionBuilder {
         let size = used(&block);
         RegionBuilder::new(self, name.into(), Ok(Kind::RamDevice(block)), size)
@@ -43,6 +54,36 @@ impl Memory {
 
     /// A region that reads as host memory in ROMD mode, in which it starts, and by callback otherwise; writes always
     /// go to the callback.
+    ///
+    /// ```
+    /// use memory_core::{AccessRules, BusFault, Memory, Mmio, RamBlock, RegionRef, TxAttrs, Width};
+    /// use std::sync::{Arc, OnceLock};
+    ///
+    /// /// Flash: 0x70 shows the status instead of the array, 0xff the array again.
+    /// #[derive(Default)]
+    /// struct Flash(OnceLock<RegionRef>);
+    /// impl Mmio for Flash {
+    ///     fn read(&self, _: u64, _: Width, _: TxAttrs) -> Result<u64, BusFault> { Ok(0x80) }
+    ///     fn write(&self, _: u64, _: Width, value: u64, _: TxAttrs) -> Result<(), BusFault> {
+    ///         let region = self.0.get().ok_or(BusFault::ERROR)?;
+    ///         match value {
+    ///             0x70 => region.set_romd(false).map_err(|_| BusFault::ERROR),
+    ///             0xff => region.set_romd(true).map_err(|_| BusFault::ERROR),
+    ///             _ => Ok(()),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let memory = Memory::new();
+    /// let flash = Arc::new(Flash::default());
+    /// let array = RamBlock::anonymous(0x1_0000u64)?;
+    /// let region = memory.rom_device("flash", array, AccessRules::new(), Arc::downgrade(&flash)).build()?;
+    /// assert!(flash.0.set(region.by_ref().clone()).is_ok());
+    /// flash.write(0, Width::W1, 0x70, TxAttrs::default()).expect("a command");
+    /// let romd = |tree: &memory_core::Tree| tree.get(region.id()).map(|node| node.flags());
+    /// assert!(!memory.read(romd)?.expect("it is there").contains(memory_core::Flags::ROMD));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rom_device(
         &self,
         name: impl Into<Arc<str>>,
@@ -94,7 +135,20 @@ impl Memory {
         RegionBuilder::new(self, name, kind, size.into())
     }
 
-    /// A region that claims `size` bytes which are handled elsewhere.
+    /// A region that claims `size` bytes which are handled elsewhere: accesses are refused as where nothing is, and maps show
+    /// who is there. QEMU's name: `memory_region_init_reservation`.
+    ///
+    /// ```
+    /// use memory_core::{Memory, Size};
+    /// let memory = Memory::new();
+    /// let system = memory.container("system", Size::FULL).build()?;
+    /// // the kernel answers there
+    /// let apic = memory.reservation("kvm-apic-msi", 0x10_0000u64).build()?;
+    /// system.map(0xfee0_0000, &apic)?;
+    /// let taken = memory.reservation("other", 0x1000u64).build()?;
+    /// assert!(system.map(0xfee0_0000, &taken).is_err(), "a plain mapping does not overlap another");
+    /// # Ok::<(), memory_core::MemoryError>(())
+    /// ```
     pub fn reservation(&self, name: impl Into<Arc<str>>, size: impl Into<Size>) -> RegionBuilder {
         RegionBuilder::new(self, name.into(), Ok(Kind::Reservation), size.into())
     }

@@ -143,7 +143,16 @@ impl AccessRules {
         self
     }
 
-    /// Lets the device be reached again from inside its own callback, for the stated reason.
+    /// Lets the device be reached again from inside its own callback, for the stated reason, which printed maps tell. Without
+    /// this call such an access is an access error: a device whose own DMA reaches its registers in the middle of a command is
+    /// what guests break out by.
+    ///
+    /// ```
+    /// use memory_core::AccessRules;
+    /// let rules = AccessRules::new().allow_reentry("messages to itself are queued");
+    /// assert_eq!(rules.reentry(), Some("messages to itself are queued"));
+    /// assert_eq!(AccessRules::new().reentry(), None);
+    /// ```
     #[must_use]
     pub fn allow_reentry(mut self, reason: &'static str) -> Self {
         self.reentry = Some(reason);

@@ -195,6 +195,16 @@ impl RamBlock {
     /// Replaces `width` bytes at `offset` by `new` if they equal `current`, atomically and sequentially
     /// consistent. `Ok` holds the old value if it was replaced, `Err` if not; `None` if the place is not aligned
     /// to `width` or not inside.
+    ///
+    /// ```
+    /// use memory_core::{RamBlock, Width};
+    /// let block = RamBlock::anonymous(0x1000u64)?;
+    /// assert!(block.fill(0x10, 4, 0xff));
+    /// assert_eq!(block.compare_exchange(0x10, Width::W4, 0xffff_ffff, 1), Some(Ok(0xffff_ffff)));
+    /// assert_eq!(block.compare_exchange(0x10, Width::W4, 0, 2), Some(Err(1)));
+    /// assert_eq!(block.compare_exchange(0x11, Width::W4, 0, 2), None);
+    /// # Ok::<(), memory_core::HostMemoryError>(())
+    /// ```
     pub fn compare_exchange(
         &self,
         offset: u64,
