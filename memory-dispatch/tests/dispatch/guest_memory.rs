@@ -170,6 +170,27 @@ fn a_loader_writes_all_memory_and_no_registers() {
 }
 
 #[test]
+fn what_a_loader_writes_is_marked() {
+    let board = board();
+    let [ram, rom] = [(); 2].map(|()| RamBlock::anonymous(0x10_0000u64).unwrap());
+    let regions = [
+        board.memory().ram("ram", ram.clone()).build().unwrap(),
+        board.memory().rom("rom", rom.clone()).build().unwrap(),
+    ];
+    for (region, address) in regions.iter().zip([0, 0x10_0000]) {
+        board.root.map(address, region).unwrap();
+        region.set_log(DirtyClients::MIGRATION, true).unwrap();
+    }
+    // far enough apart to be of different pages on every host
+    LoaderMemory::new(&board.space).write_slice(&[1; 0x2_0000], GuestAddress(0xf_0000)).unwrap();
+    let marked = |block: &RamBlock| {
+        let taken = block.dirty().snapshot_and_clear(DirtyClients::MIGRATION, 0, u64::MAX);
+        [0, 0x4_0000, 0xf_0000].map(|offset| taken.is_dirty(offset, 0x1_0000))
+    };
+    assert_eq!((marked(&ram), marked(&rom)), ([false, false, true], [true, false, false]));
+}
+
+#[test]
 fn a_virtqueue_works_in_ram_and_is_refused_in_rom() {
     let board = furnished();
     let memory = dma(&board);

@@ -175,6 +175,37 @@ fn a_doorbell_follows_its_region() {
 }
 
 #[test]
+fn a_doorbell_goes_with_its_region_and_with_its_device() {
+    let board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, bell) = (Arc::new(Port::default()), event());
+    let weak: Weak<Port> = Arc::downgrade(&port);
+    let owner = board.memory().owner("/port", weak.clone());
+    let make = || {
+        let region = board.memory().mmio("port", 0x100u64, AccessRules::new(), weak.clone()).owner(&owner);
+        let region = region.build().unwrap();
+        region.add_ioevent(IoEvent::new(0x80, Width::W4, bell.clone())).unwrap();
+        board.root.map(0x1000, &region).unwrap();
+        region
+    };
+    let ring = || board.space.store(0x1080, Width::W4, 1, ATTRS).map(|()| bell.take());
+    let region = make();
+    assert_eq!(ring(), Ok(1));
+    drop(region);
+    assert_eq!((ring(), bell.take()), (Err(BusFault::DECODE), 0));
+    let plug = board.memory().plug(&owner, port.clone());
+    let region = make();
+    assert_eq!(ring(), Ok(1));
+    drop(plug);
+    assert_eq!((ring(), bell.take(), port.take().len()), (Err(BusFault::DECODE), 0, 0));
+    // what is there now takes writes itself
+    let (next, other) = (Arc::new(Port::default()), board.memory());
+    let next_region = other.mmio("next", 0x100u64, AccessRules::new(), next.clone()).build().unwrap();
+    board.root.map(0x1000, &next_region).unwrap();
+    assert_eq!((ring(), next.take()), (Ok(0), vec![(0x80, 1)]));
+    drop(region);
+}
+
+#[test]
 fn a_transaction_that_is_taken_back_leaves_doorbells_as_they_were() {
     let mut board = Board::new(Door::Space, SpaceConfig::default());
     let (port, region) = port(&mut board, 0, AccessRules::new());

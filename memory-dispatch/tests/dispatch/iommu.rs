@@ -2,11 +2,13 @@
 
 use crate::board::{ATTRS, Board, Door, bytes_of, each_door};
 use memory_core::{
-    AccessRules, BusFault, Iommu, IommuEntry, Permissions, Region, Size, SpaceId, TxAttrs, Width,
+    AccessRules, BusFault, DirtyClients, Iommu, IommuEntry, Permissions, Region, Size, SpaceId, TxAttrs,
+    Width,
 };
-use memory_dispatch::{AddressSpace, SpaceConfig};
+use memory_dispatch::{AddressSpace, Direction, DmaMemory, SpaceConfig};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use vm_memory::{Bytes, GuestAddress};
 
 const READ: Permissions = Permissions::READ;
 const WRITE: Permissions = Permissions::WRITE;
@@ -82,6 +84,37 @@ fn accesses_go_on_where_the_table_says() {
         assert_eq!(board.read(AT + 0x2ffe, 2), (vec![1, 2], Ok(())));
         assert_eq!(board.exchange(AT + 0x2014, Width::W4, 0x1716_1514, 7), Ok(Ok(0x1716_1514)));
         assert_eq!(block.load(0x1014, Width::W4), Some(7));
+    });
+}
+
+#[test]
+fn what_is_written_through_an_iommu_is_marked() {
+    each(|board, behind, block| {
+        // page by page, behind which they lie the other way round
+        for page in 0..3 {
+            behind.table.set(page * 0x1000, behind.space.id(), 0xa000 - page * 0x1000, READ | WRITE);
+        }
+        block.dirty().start(DirtyClients::MIGRATION);
+        let marked = || {
+            let taken = block.dirty().snapshot_and_clear(DirtyClients::MIGRATION, 0, u64::MAX);
+            [0, 1, 2].map(|page| taken.is_dirty(page * 0x1000, 0x1000))
+        };
+        board.store(AT + 0x10, Width::W4, 1).unwrap();
+        assert!(marked()[2]);
+        board.write(AT + 0xfff, &[1, 2]).unwrap();
+        let two = marked();
+        assert!(two[1] && two[2]);
+        board.exchange(AT + 0x2000, Width::W4, 0x0302_0100, 7).unwrap().unwrap();
+        assert!(marked()[0]);
+        board.space.fill(AT + 0x1000, 0x10, 1, ATTRS).unwrap();
+        assert!(marked()[1]);
+        let mut guard = board.space.map(AT + 0x2000, 0x10, Direction::Write, ATTRS).unwrap();
+        assert!(guard.is_direct() && guard.write(0, &[1]));
+        guard.unmap(1).unwrap();
+        assert!(marked()[0]);
+        DmaMemory::new(&board.space, ATTRS).write_obj(5u8, GuestAddress(AT + 0x20)).unwrap();
+        assert!(marked()[2]);
+        assert_eq!(marked(), [false; 3]);
     });
 }
 

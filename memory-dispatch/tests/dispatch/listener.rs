@@ -119,6 +119,26 @@ fn a_removal_cannot_be_refused_and_the_listener_that_does_is_told_no_more() {
 }
 
 #[test]
+fn a_listener_that_does_not_take_back_what_it_was_told_is_told_no_more() {
+    let mut board = board();
+    let stubborn = Arc::new(Spy { refuses_dels: true, ..Spy::default() });
+    let fussy = Arc::new(Spy { refuses_adds: true, ..Spy::default() });
+    let guard = board.system.listen(stubborn.clone(), 0, None).unwrap();
+    let other = board.system.listen(fussy, 1, None).unwrap();
+    let generation = board.space.generation();
+    let region = ram(&board, "ram");
+    let error = board.root.map(0x1000, &region).unwrap_err();
+    assert_eq!(error.to_string(), "the change was refused: no slot for 0x1000-0x1fff");
+    assert_eq!((region.address().unwrap(), board.space.generation()), (None, generation));
+    assert_eq!((guard.is_poisoned(), other.is_poisoned()), (true, false));
+    assert_eq!(*stubborn.poisoned.lock().unwrap(), ["it stays"]);
+    let before = stubborn.counts();
+    drop(other);
+    board.map(0x1000, region);
+    assert_eq!((stubborn.counts(), board.space.with_view(|view| view.len())), (before, 1));
+}
+
+#[test]
 fn a_listener_cannot_start_a_transaction_but_may_drop_handles_and_leave() {
     let mut board = board();
     let spy = Arc::new(Spy::default());
