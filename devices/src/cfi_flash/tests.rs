@@ -1,5 +1,6 @@
 use super::*;
 use crate::testing::{Bench, Board};
+use memory_core::DirtyClients;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -566,4 +567,31 @@ fn the_device_tree_says_how_wide_the_bank_is() {
     assert_eq!(value("compatible"), &FdtValue::string("cfi-flash"));
     assert_eq!(value("reg"), &FdtValue::U64(vec![0x2000_0000, SIZE]));
     assert_eq!(value("bank-width"), &FdtValue::u32(4));
+}
+
+#[test]
+fn what_is_programmed_and_erased_is_marked_in_the_dirty_log() {
+    let board = Board::new();
+    let flash = Flash::new(&board);
+    let block = flash.bench.device.wiring.get().unwrap().memory.clone();
+    block.dirty().start(DirtyClients::MIGRATION);
+    // a page of any host holds all that is written at once here: where it is, other tests show
+    let marked = |offset: u64| {
+        let taken = block.dirty().snapshot_and_clear(DirtyClients::MIGRATION, 0, SIZE);
+        taken.is_dirty(offset, 4)
+    };
+    flash.status();
+    assert!(!marked(0), "a command is no write to the array");
+    flash.program(SECTOR, 0x1234_5678);
+    assert!(marked(SECTOR));
+    flash.command(2 * SECTOR, 0xe8);
+    flash.command(2 * SECTOR, 0);
+    flash.store(2 * SECTOR, 5);
+    flash.command(2 * SECTOR, 0xd0);
+    assert!(marked(2 * SECTOR));
+    assert_eq!(flash.read_array(2 * SECTOR), 5, "through the buffer");
+    flash.erase(SECTOR);
+    assert!(marked(SECTOR));
+    assert_eq!(flash.read_array(SECTOR), 0xffff_ffff);
+    assert!(!marked(SECTOR));
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::testing::{Bench, Board};
+use memory_core::DirtyClients;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -433,4 +434,25 @@ fn geometries_that_no_chip_has_are_refused() {
             Ok(_) => panic!("{properties} was taken"),
         }
     }
+}
+
+#[test]
+fn what_is_programmed_and_erased_is_marked_in_the_dirty_log() {
+    let board = Board::new();
+    let flash = Flash::new(&board, json!({}));
+    let block = flash.bench.device.wiring.get().unwrap().memory.clone();
+    block.dirty().start(DirtyClients::MIGRATION);
+    let marked = |offset: u64| {
+        let taken = block.dirty().snapshot_and_clear(DirtyClients::MIGRATION, 0, u64::MAX);
+        taken.is_dirty(offset, 2)
+    };
+    flash.autoselect();
+    flash.reset();
+    assert!(!marked(0), "a command is no write to the array");
+    flash.program(SECTOR, 0x1234);
+    assert!(marked(SECTOR));
+    flash.erase(SECTOR);
+    flash.step(WINDOW + SECTOR_TIME);
+    assert_eq!(flash.load(SECTOR), 0xffff);
+    assert!(marked(SECTOR));
 }

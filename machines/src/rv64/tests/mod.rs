@@ -4,6 +4,7 @@ mod asm;
 mod atomics;
 mod conformance;
 mod csrs;
+mod dirty;
 mod instructions;
 mod litmus;
 mod machine;

@@ -117,6 +117,22 @@ fn accessed_and_dirty_are_set_by_need() {
 }
 
 #[test]
+fn the_bits_that_a_walk_sets_are_marked_in_the_dirty_log() {
+    use memory_core::DirtyClients;
+    let marked = |raw, flags| {
+        let run = mapped(&[raw], flags, Mode::Supervisor);
+        let log = run.machine.ram.dirty();
+        log.start(DirtyClients::CODE);
+        let run = run.steps(1);
+        run.at(4);
+        run.machine.ram.dirty().is_dirty(DirtyClients::CODE, LEAF - BASE, 0x1000)
+    };
+    assert!(marked(ld(A2, A0, 0), V | R | W), "A");
+    assert!(marked(sd(A1, A0, 0), V | R | W | A), "D");
+    assert!(!marked(sd(A1, A0, 0), V | R | W | A | D), "nothing is left to be set");
+}
+
+#[test]
 fn superpages_translate_and_must_be_aligned() {
     let run = mapped(&[ld(A2, A0, 0)], ALL, Mode::Supervisor);
     // A 2 MiB page whose frame starts at BASE: VIRT is 0x1000 into it.
