@@ -30,11 +30,17 @@ pub trait CommitSink: Send + Sync {
     /// A refusal: nothing must be published then, and the tree is rolled back.
     fn commit(&self, tree: &Tree, damage: &Damage, forced: bool) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-    /// Called before a thread waits for the writers' lock to begin a transaction: the place for what must be done before
-    /// the map changes, and may run devices.
+    /// Called before a thread waits for the writers' lock to begin a transaction, and before a device is unplugged: the place
+    /// for what must be done before the map changes, and may run devices. The thread may hold its device's lock: nobody must
+    /// be waited for who might want that.
     fn before_begin(&self) {}
 
-    /// Called after a commit, with no lock held: the place for what destructors may run in.
+    /// Called when a transaction has ended, with no lock of ours held, and not when something was dropped: the place for what
+    /// was left to the end and may run devices. As with [`CommitSink::before_begin`] nobody must be waited for.
+    fn ended(&self) {}
+
+    /// Called after a commit, or when something was dropped, with no lock held: the place for what destructors may run in. It
+    /// must neither block nor run a device otherwise.
     fn settle(&self);
 
     /// Called after the commit that took an owner's regions off the map for good, with no lock held: its plug guard is
@@ -349,8 +355,12 @@ impl Memory {
         let end = work.end;
         drop(work);
         resized.iter().for_each(|block| block.tell_resized());
-        if end {
-            self.settle();
+        if end
+            && self.remove_due()
+            && let Some(sink) = self.sink()
+        {
+            sink.ended();
+            sink.settle();
         }
         result
     }
@@ -385,25 +395,27 @@ impl Memory {
             sink.before_begin();
         }
         self.inner.condemned.push(condemned);
-        self.settle();
+        if self.remove_due()
+            && let Some(sink) = self.sink()
+        {
+            sink.settle();
+        }
     }
 
-    /// Removes what is condemned, unless a transaction is in the way: its end does it then. A thread that pushes and
-    /// finds the state taken did so before the taker gave it back, so the taker sees what was pushed. What a listener
+    /// Removes what is condemned, unless a transaction is in the way: false then, and its end does it. A thread that pushes
+    /// and finds the state taken did so before the taker gave it back, so the taker sees what was pushed. What a listener
     /// panics at is removed when somebody comes here again, or begins a transaction.
-    fn settle(&self) {
+    fn remove_due(&self) -> bool {
         if self.is_inside_transaction() {
-            return;
+            return false;
         }
         while !self.inner.condemned.is_empty() {
             let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let Some(state) = state else { return };
+            let Some(state) = state else { return false };
             self.hold(state);
             self.remove_condemned();
         }
-        if let Some(sink) = self.sink() {
-            sink.settle();
-        }
+        true
     }
 
     fn remove_condemned(&self) {

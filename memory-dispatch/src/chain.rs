@@ -123,6 +123,11 @@ pub(crate) fn after(after: After) {
     CHAIN.with(|chain| chain.after.set(true));
 }
 
+/// Whether this thread is inside a device.
+pub(crate) fn is_inside_any() -> bool {
+    CHAIN.with(|chain| chain.depth() > 0)
+}
+
 /// Whether this thread is inside the device that `guard` stands for.
 pub(crate) fn is_inside(guard: u64) -> bool {
     CHAIN.with(|chain| chain.is_inside(guard))

@@ -2,8 +2,11 @@
 //!
 //! A device with many writes that need no answer (a frame buffer's palette, a FIFO) lets them be queued, and they are
 //! carried out, in order, when somebody would notice: before any other access to a region that is flushed, on
-//! [`MemorySystem::flush_coalesced`], when a handle parks, and before a transaction. An accelerator keeps a ring of its
-//! own in the kernel ([`CoalescedRing`]); this one does the same where there is none, if it is switched on.
+//! [`MemorySystem::flush_coalesced`], when a handle parks, and before and after a transaction. An accelerator keeps a ring
+//! of its own in the kernel ([`CoalescedRing`]); this one does the same where there is none, if it is switched on.
+//!
+//! Who is about to access waits for a drain of another thread, and so holds no lock of a device. Who changes the map may
+//! hold one, and waits for nobody.
 
 mod ring;
 
@@ -102,16 +105,19 @@ impl Coalesced {
         self.drain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until no other thread carries writes out. Whoever does waits for nobody: what a device waits for inside its
-    /// callback it must not hold while it dispatches.
-    fn begin(&self) -> Busy<'_> {
+    /// Waits until no other thread carries writes out, if `waits`; otherwise `None` if one does. Whoever carries out waits
+    /// for nobody: what a device waits for inside its callback it must not hold while it dispatches.
+    fn begin(&self, waits: bool) -> Option<Busy<'_>> {
         let mut drain = self.lock();
         while drain.busy {
+            if !waits {
+                return None;
+            }
             drain = self.done.wait(drain).unwrap_or_else(PoisonError::into_inner);
         }
         drain.busy = true;
         DRAINING.with(|draining| draining.set(true));
-        Busy { coalesced: self, put_off: std::mem::take(&mut drain.put_off), kept: VecDeque::new() }
+        Some(Busy { coalesced: self, put_off: std::mem::take(&mut drain.put_off), kept: VecDeque::new() })
     }
 }
 
@@ -207,12 +213,32 @@ impl SystemInner {
     #[inline]
     pub(crate) fn flush_coalesced(self: &Arc<Self>) {
         if self.coalesced().is_pending() {
-            self.carry_out();
+            self.carry_out(true);
         }
     }
 
+    /// Carries out queued writes before or after a change of the map, which a device may make with a lock of its own held. So
+    /// this waits for no other thread's drain, which may want that lock, and inside a device runs no other one: what is
+    /// queued waits until the thread is outside. It goes by region, so that the change does not lead it astray.
+    pub(crate) fn flush_around_change(self: &Arc<Self>) {
+        if !self.coalesced().is_pending() || DRAINING.with(Cell::get) {
+            return;
+        }
+        if chain::is_inside_any() {
+            self.flush_when_outside();
+        } else {
+            self.carry_out(false);
+        }
+    }
+
+    fn flush_when_outside(self: &Arc<Self>) {
+        let system = self.clone();
+        chain::after(Box::new(move || system.flush_coalesced()));
+    }
+
+    /// Waits for a drain of another thread, or leaves the rest to it.
     #[cold]
-    fn carry_out(self: &Arc<Self>) {
+    fn carry_out(self: &Arc<Self>, waits: bool) {
         // an access inside a transaction waits for nobody who may wait for the writers' lock, and with the lock of an
         // adapter held no device is entered: what is queued waits for the next occasion
         let locked = chain::check_unlocked().is_err();
@@ -220,7 +246,7 @@ impl SystemInner {
             return;
         }
         let coalesced = self.coalesced();
-        let mut busy = coalesced.begin();
+        let Some(mut busy) = coalesced.begin(waits) else { return };
         self.absorb_ring();
         let mut done = Vec::new();
         while let Some(write) = busy.next() {
@@ -241,8 +267,7 @@ impl SystemInner {
             }
         }
         if left {
-            let system = self.clone();
-            chain::after(Box::new(move || system.flush_coalesced()));
+            self.flush_when_outside();
         }
     }
 

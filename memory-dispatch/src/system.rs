@@ -360,13 +360,16 @@ impl CommitSink for SystemInner {
 
     fn before_begin(&self) {
         if let Some(system) = self.me.upgrade() {
-            system.flush_coalesced();
+            system.flush_around_change();
         }
     }
 
-    fn settle(&self) {
+    fn ended(&self) {
         // what another thread has queued since, on the old map
         self.before_begin();
+    }
+
+    fn settle(&self) {
         self.settle_reclaim();
     }
 

@@ -10,7 +10,10 @@ use memory_dispatch::{
     SpaceConfig,
 };
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 /// Notes what is written, and may do something at each write.
 #[derive(Default)]
@@ -328,11 +331,11 @@ fn a_write_that_is_queued_on_an_old_map_is_not_overtaken_by_the_thread_s_next() 
     let mut board = Board::new(Door::Space, SpaceConfig::default());
     board.system.coalesce(true);
     let (about, go) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-    let first = std::sync::atomic::AtomicBool::new(true);
+    let first = AtomicBool::new(true);
     let (tell, wait) = (about.clone(), go.clone());
     // asked when the map has been looked at, and before the write is queued
     let rules = AccessRules::new().accepts(move |_| {
-        if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+        if first.swap(false, Ordering::SeqCst) {
             tell.wait();
             wait.wait();
         }
@@ -384,6 +387,82 @@ fn writes_to_a_device_that_the_thread_is_inside_wait_until_it_is_outside() {
     assert_eq!(*seen.lock().unwrap(), [(Err(BusFault::ACCESS), 1)], "refused as ever, and not entered again");
     assert_eq!(port.take(), [(0xf0, 0xbb), (0, 0xcc)], "carried out when the access was over");
     assert!(other.take().is_empty());
+}
+
+/// A port in whose callback a thread waits, and what tells that it is there and lets it go on. The flag says that it was let.
+fn stuck(board: &mut Board) -> (RegionRef, Receiver<()>, Sender<()>, Arc<AtomicBool>) {
+    let (port, region) = queued(board);
+    let (here, is_here) = channel();
+    let (go_on, goes_on) = channel();
+    let (goes_on, was_let) = (Mutex::new(goes_on), Arc::<AtomicBool>::default());
+    let note = was_let.clone();
+    let at_write = move |_| {
+        here.send(()).unwrap();
+        // not for ever: a test that hangs says nothing
+        let let_on = goes_on.lock().unwrap().recv_timeout(Duration::from_secs(5)).is_ok();
+        note.store(let_on, Ordering::SeqCst);
+    };
+    assert!(port.at_write.set(Box::new(at_write)).is_ok());
+    (region, is_here, go_on, was_let)
+}
+
+#[test]
+fn who_changes_the_map_or_drops_a_region_waits_for_no_other_thread_s_drain() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (region, is_here, go_on, was_let) = stuck(&mut board);
+    let dropped = board.memory().reservation("dropped", 0x1000u64).build().unwrap();
+    board.root.map(0x8000, &dropped).unwrap();
+    let owner = board.memory().owner("/machine/unplugged", Weak::<Port>::new());
+    let plug = board.memory().plug(&owner, Arc::new(Port::default()));
+    board.space.store(0, Width::W4, 1, ATTRS).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| board.system.flush_coalesced());
+        is_here.recv().unwrap();
+        // what the callback waits for may be a lock that this thread has
+        board.memory().transaction(|_| region.set_address(0x4000)).unwrap();
+        drop(dropped);
+        drop(plug);
+        assert!(board.memory().read(|tree| tree.regions().count()).is_ok());
+        go_on.send(()).unwrap();
+    });
+    assert!(was_let.load(Ordering::SeqCst), "somebody waited for the drain");
+}
+
+#[test]
+fn who_drops_a_region_or_a_space_runs_no_device() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (port, _) = queued(&mut board);
+    let dropped = board.memory().reservation("dropped", 0x1000u64).build().unwrap();
+    board.root.map(0x8000, &dropped).unwrap();
+    let space = board.system.address_space("dropped", &board.root, SpaceConfig::default()).unwrap();
+    board.space.store(0, Width::W4, 1, ATTRS).unwrap();
+    drop(dropped);
+    drop(space);
+    assert!(port.take().is_empty());
+    board.system.flush_coalesced();
+    assert_eq!(port.take(), [(0, 1)]);
+}
+
+#[test]
+fn a_device_that_changes_the_map_in_its_callback_meets_no_other_device_there() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let (other, _) = queued(&mut board);
+    let (port, moved) = port(&mut board, 0x1000, AccessRules::new());
+    let lock = Arc::<Mutex<()>>::default();
+    let (held, seen) = (lock.clone(), Arc::new(Mutex::new(Vec::new())));
+    let (note, asked) = (seen.clone(), other.clone());
+    let at_write = move |value| {
+        let _held = held.lock().unwrap();
+        moved.set_address(value).unwrap();
+        note.lock().unwrap().extend(asked.take());
+    };
+    assert!(port.at_write.set(Box::new(at_write)).is_ok());
+    // the other one wants the lock as well
+    let wanted = lock.clone();
+    assert!(other.at_write.set(Box::new(move |_| drop(wanted.try_lock().unwrap()))).is_ok());
+    board.space.store(0, Width::W4, 7, ATTRS).unwrap();
+    board.space.store(0x1000, Width::W4, 0x2000, ATTRS).unwrap();
+    assert_eq!((seen.lock().unwrap().len(), other.take()), (0, vec![(0, 7)]), "when the access was over");
 }
 
 /// A device behind a lock that changes its own map in its callback.
@@ -501,10 +580,10 @@ fn a_reader_sees_its_own_queued_writes_whoever_drains() {
     board.system.coalesce(true);
     let (_port, region) = port(&mut board, 0x1000, AccessRules::new());
     region.add_coalesced(range(0, 3)).unwrap();
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let drainers = || {
-            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+            while !over.load(Ordering::Relaxed) {
                 board.system.flush_coalesced();
             }
         };
@@ -513,7 +592,7 @@ fn a_reader_sees_its_own_queued_writes_whoever_drains() {
             board.space.store(0x1000, Width::W4, *count, ATTRS).unwrap();
             board.space.load(0x1008, Width::W4, ATTRS) != Ok(*count)
         });
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        over.store(true, Ordering::Relaxed);
         assert_eq!(missed, None);
     });
 }
