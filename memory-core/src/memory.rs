@@ -30,6 +30,12 @@ pub trait CommitSink: Send + Sync {
     /// A refusal: nothing must be published then, and the tree is rolled back.
     fn commit(&self, tree: &Tree, damage: &Damage, forced: bool) -> Result<(), Box<dyn Error + Send + Sync>>;
 
+    /// Called on a thread that has got the writers' lock. What this returns is dropped there when the lock is given up: a mark
+    /// by which accesses see that no device may be run.
+    fn locked(&self) -> Option<Box<dyn Any>> {
+        None
+    }
+
     /// Called before a thread waits for the writers' lock to begin a transaction, and before a device is unplugged: the place
     /// for what must be done before the map changes, and may run devices. The thread may hold its device's lock: nobody must
     /// be waited for who might want that.
@@ -96,6 +102,8 @@ struct Held {
     memory: usize,
     /// `None` while the commit has it, which is when listeners run.
     state: Option<Box<State>>,
+    /// See [`CommitSink::locked`].
+    _mark: Option<Box<dyn Any>>,
 }
 
 thread_local! {
@@ -222,7 +230,7 @@ impl Memory {
     }
 
     /// Begins a transaction, or a further level of the one that this thread is in. Waits while another thread is in
-    /// one. Plugs and region handles that this thread dropped before are off the map then.
+    /// one. No device runs inside it: accesses by this thread reach host memory only. Plugs and region handles that this thread dropped before are off the map then.
     ///
     /// # Errors
     /// [`MemoryError::InsideCommit`] from a listener.
@@ -296,7 +304,8 @@ impl Memory {
 
     fn hold(&self, state: Box<State>) {
         let memory = Arc::as_ptr(&self.inner) as usize;
-        HELD.with(|held| held.borrow_mut().push(Held { memory, state: Some(state) }));
+        let mark = self.sink().and_then(|sink| sink.locked());
+        HELD.with(|held| held.borrow_mut().push(Held { memory, state: Some(state), _mark: mark }));
     }
 
     /// Changes the state inside this thread's transaction.

@@ -212,10 +212,12 @@ impl<'a> Access<'a> {
             return Err(BusFault::DECODE);
         }
         let offset = found.offset(part);
-        if let Some(intercepts) = found.range.intercepts()
-            && self.is_intercepted(found, part, mmio, intercepts, (offset, width, value))
-        {
-            return Ok(());
+        if let Some(intercepts) = found.range.intercepts() {
+            // as if the callback was run: what is queued here would not be seen by the next read
+            chain::check_enters()?;
+            if self.is_intercepted(found, part, mmio, intercepts, (offset, width, value)) {
+                return Ok(());
+            }
         }
         self.flush(found);
         let _link = chain::enter(part.target().guard(), mmio.rules.reentry().is_some())?;

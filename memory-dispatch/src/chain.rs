@@ -3,6 +3,8 @@
 //! Re-entry is judged by the chain and not by a flag of the device: device A, reached again from inside its own callback,
 //! through any number of others, gets an access error, while two threads in one device are none of each other's
 //! business. Timers and deferred work enter through the same guard as accesses.
+//!
+//! Nothing of a device runs with the writers' lock held: inside a transaction no device is entered.
 
 use crate::sync::thread_local;
 use memory_core::BusFault;
@@ -13,8 +15,8 @@ use std::marker::PhantomData;
 pub const MAX_CHAIN: usize = 16;
 
 struct Chain {
-    /// How many devices the thread is inside, and in units of [`LOCK`] how many locks of `Locked` adapters it holds: 0 is what
-    /// nearly every access finds.
+    /// How many devices the thread is inside, in units of [`WRITERS`] how many machines' writers' locks it has, and in units of
+    /// [`LOCK`] how many locks of `Locked` adapters: 0 is what nearly every access finds.
     busy: Cell<usize>,
     /// Something waits until the thread is inside no device.
     after: Cell<bool>,
@@ -24,8 +26,12 @@ struct Chain {
     guards: [Cell<u64>; 2 * MAX_CHAIN],
 }
 
-/// One lock of an adapter, in [`Chain::busy`].
-const LOCK: usize = 1 << 16;
+/// One machine's writers' lock, in [`Chain::busy`].
+const WRITERS: usize = 1 << 8;
+/// One lock of an adapter, in [`Chain::busy`]: above all else, so that one comparison finds it.
+const LOCK: usize = 1 << 24;
+
+const _: () = assert!(2 * MAX_CHAIN < WRITERS, "devices are counted below");
 
 thread_local! {
     static CHAIN: Chain = const {
@@ -53,7 +59,8 @@ pub struct ChainLink {
 ///
 /// # Errors
 /// An access error if the chain is in that device already and `reentry` does not allow it, if the chain is
-/// [`MAX_CHAIN`] devices long, or if this thread holds the lock of a [`Locked`](crate::Locked) device.
+/// [`MAX_CHAIN`] devices long, inside a transaction or a listener, or if this thread holds the lock of a
+/// [`Locked`](crate::Locked) device.
 #[inline]
 pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
     // in small steps, each of which goes into the code of the caller
@@ -69,13 +76,13 @@ pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
     Ok(ChainLink { thread: PhantomData })
 }
 
-/// Enters a device from inside another one, or with a lock held.
+/// Enters a device from inside another one, or not with a lock held.
 #[cold]
 fn enter_further(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
     CHAIN.with(|chain| {
         let depth = chain.depth();
         let is_full = depth.saturating_sub(chain.base.get()) >= MAX_CHAIN;
-        if chain.busy.get() >= LOCK || is_full || (!reentry && chain.is_inside(guard)) {
+        if chain.busy.get() >= WRITERS || is_full || (!reentry && chain.is_inside(guard)) {
             return Err(BusFault::ACCESS);
         }
         chain.guards.get(depth).ok_or(BusFault::ACCESS)?.set(guard);
@@ -86,7 +93,7 @@ fn enter_further(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
 
 impl Chain {
     fn depth(&self) -> usize {
-        self.busy.get() % LOCK
+        self.busy.get() % WRITERS
     }
 
     /// The devices that the thread is inside.
@@ -149,7 +156,7 @@ impl Drop for Fresh {
     }
 }
 
-/// Whether this thread is inside no device and holds no adapter's lock: destructors may run.
+/// Whether this thread is inside no device and no transaction, and holds no adapter's lock: destructors may run.
 pub fn is_idle() -> bool {
     CHAIN.with(|chain| chain.busy.get() == 0)
 }
@@ -160,21 +167,31 @@ pub(crate) fn check_unlocked() -> Result<(), BusFault> {
     CHAIN.with(|chain| if chain.busy.get() < LOCK { Ok(()) } else { Err(BusFault::ACCESS) })
 }
 
-/// This thread holds an adapter's lock until this is dropped.
-pub(crate) struct LockMark {
+/// Refuses to enter any device with a lock held, of writers or an adapter.
+pub(crate) fn check_enters() -> Result<(), BusFault> {
+    CHAIN.with(|chain| if chain.busy.get() < WRITERS { Ok(()) } else { Err(BusFault::ACCESS) })
+}
+
+/// This thread holds a lock until this is dropped.
+pub(crate) struct Mark<const UNIT: usize> {
     thread: PhantomData<*const ()>,
 }
 
-impl LockMark {
+/// An adapter's lock.
+pub(crate) type LockMark = Mark<LOCK>;
+/// The writers' lock of a machine.
+pub(crate) type WritersMark = Mark<WRITERS>;
+
+impl<const UNIT: usize> Mark<UNIT> {
     pub(crate) fn new() -> Self {
-        CHAIN.with(|chain| chain.busy.set(chain.busy.get() + LOCK));
+        CHAIN.with(|chain| chain.busy.set(chain.busy.get() + UNIT));
         Self { thread: PhantomData }
     }
 }
 
-impl Drop for LockMark {
+impl<const UNIT: usize> Drop for Mark<UNIT> {
     fn drop(&mut self) {
-        CHAIN.with(|chain| chain.busy.set(chain.busy.get() - LOCK));
+        CHAIN.with(|chain| chain.busy.set(chain.busy.get() - UNIT));
     }
 }
 
@@ -193,6 +210,19 @@ mod tests {
         });
         drop((second, first));
         assert!(is_idle() && enter(1, false).is_ok());
+    }
+
+    #[test]
+    fn no_device_is_entered_with_a_lock_held() {
+        let writers = WritersMark::new();
+        assert_eq!(enter(1, true).unwrap_err(), BusFault::ACCESS);
+        assert!(check_unlocked().is_ok() && check_enters().is_err() && !is_idle());
+        let lock = LockMark::new();
+        assert!(check_unlocked().is_err());
+        drop(writers);
+        assert_eq!(enter(1, true).unwrap_err(), BusFault::ACCESS);
+        drop(lock);
+        assert!(check_enters().is_ok() && enter(1, false).is_ok() && is_idle());
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl MemorySystem {
         }
     }
 
-    /// Carries out queued writes, in order. Does nothing inside a transaction, whose beginning did it. QEMU's name:
+    /// Carries out queued writes, in order. Does nothing inside a transaction, whose beginning did it, or a listener. QEMU's name:
     /// `qemu_flush_coalesced_mmio_buffer`.
     pub fn flush_coalesced(&self) {
         self.inner().flush_coalesced();
@@ -239,10 +239,9 @@ impl SystemInner {
     /// Waits for a drain of another thread, or leaves the rest to it.
     #[cold]
     fn carry_out(self: &Arc<Self>, waits: bool) {
-        // an access inside a transaction waits for nobody who may wait for the writers' lock, and with the lock of an
-        // adapter held no device is entered: what is queued waits for the next occasion
-        let locked = chain::check_unlocked().is_err();
-        if DRAINING.with(Cell::get) || locked || self.memory().is_inside_transaction() {
+        // inside a transaction, and with the lock of an adapter held, no device is entered: what is queued waits for the next
+        // occasion
+        if DRAINING.with(Cell::get) || chain::check_enters().is_err() {
             return;
         }
         let coalesced = self.coalesced();

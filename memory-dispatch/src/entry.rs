@@ -138,8 +138,8 @@ impl Entry {
     /// Enters the device, which counts as left when the result is dropped, on the same thread.
     ///
     /// # Errors
-    /// An access error if this thread is inside the device already, its chain is too long or it holds the lock of a
-    /// [`Locked`](crate::Locked) device, or if the device was unplugged.
+    /// An access error if this thread is inside the device already, its chain is too long, it is inside a transaction or
+    /// holds the lock of a [`Locked`](crate::Locked) device, or if the device was unplugged.
     pub fn enter(&self, kind: EntryKind) -> Result<EntryLink, BusFault> {
         self.enter_for(kind, false)
     }

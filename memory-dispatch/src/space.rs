@@ -34,7 +34,8 @@ pub struct SpaceConfig {
 /// What a bus master sees: the rendering of a root region, published for any number of threads.
 ///
 /// Accesses take no lock. An access that begins after a commit has returned sees the new map; one in flight
-/// finishes on the old one. Threads with many accesses take a [`VcpuHandle`].
+/// finishes on the old one. Threads with many accesses take a [`VcpuHandle`]. Inside a transaction, of any machine, a thread
+/// reaches host memory only: devices and IOMMUs give an access error.
 ///
 /// ```
 /// use memory_core::{RamBlock, Size, TxAttrs, Width};

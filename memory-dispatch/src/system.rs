@@ -1,6 +1,6 @@
 //! The address spaces of a machine, and what a commit does to them.
 
-use crate::chain;
+use crate::chain::{self, WritersMark};
 use crate::coalesced::Coalesced;
 use crate::entry::Door;
 use crate::iommu::{Iotlb, Notifiers};
@@ -356,6 +356,10 @@ impl CommitSink for SystemInner {
             self.reclaim.retire(Box::new(spaces));
         }
         Ok(())
+    }
+
+    fn locked(&self) -> Option<Box<dyn Any>> {
+        Some(Box::new(WritersMark::new()))
     }
 
     fn before_begin(&self) {

@@ -51,9 +51,7 @@ impl Access<'_> {
         let range = offset.checked_add(width.bytes() - 1).and_then(|last| AddrRange::new(offset, last));
         let queues = system.coalesced().is_enabled()
             && range.is_some_and(|range| intercepts.coalesces(range))
-            && may_queue(part.target())
-            // what is queued there would wait for its end, behind reads that come after it
-            && !system.memory().is_inside_transaction();
+            && may_queue(part.target());
         if !queues {
             return false;
         }

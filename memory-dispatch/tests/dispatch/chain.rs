@@ -1,11 +1,11 @@
 //! The chain guard: devices that reach for devices.
 
-use crate::board::{ATTRS, Board, Door};
+use crate::board::{ATTRS, Board, Door, each_door};
 use memory_core::{AccessRules, BusFault, Mmio, Owner, TxAttrs, Width};
 use memory_dispatch::chain::{self, MAX_CHAIN};
-use memory_dispatch::{AddressSpace, SpaceConfig};
+use memory_dispatch::{AddressSpace, Listener, Refusal, Section, SpaceConfig};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 /// A write makes it load from a target, and it remembers what it got.
@@ -212,4 +212,46 @@ fn a_panic_inside_a_device_leaves_no_link_behind() {
     assert!(std::panic::catch_unwind(load).is_err());
     assert!(chain::is_idle());
     assert_eq!(board.store(0x1000, Width::W4, 0), Ok(()));
+}
+
+/// Reaches for a device and for memory whenever something is told.
+struct Reaches(OnceLock<Weak<AddressSpace>>, Mutex<Vec<(Result<u64, BusFault>, bool)>>);
+
+impl Listener for Reaches {
+    fn region_add(&self, _: &Section) -> Result<(), Refusal> {
+        let Some(space) = self.0.get().and_then(Weak::upgrade) else { return Ok(()) };
+        let ram = space.store(0x8000, Width::W4, 7, ATTRS).is_ok();
+        self.1.lock().unwrap().push((space.load(0x1000, Width::W4, ATTRS), ram));
+        Ok(())
+    }
+}
+
+#[test]
+fn no_device_runs_inside_a_transaction_or_a_listener_and_memory_is_reached() {
+    each_door(SpaceConfig::default(), |board| {
+        let device = board.mmio(0x1000, 0x100, AccessRules::new(), 0);
+        board.ram(0x8000, 0x1000, 0);
+        let transaction = board.memory().begin().unwrap();
+        let level = board.memory().begin().unwrap();
+        assert_eq!(board.load(0x1000, Width::W4), Err(BusFault::ACCESS));
+        assert_eq!(board.store(0x1000, Width::W4, 1), Err(BusFault::ACCESS));
+        assert_eq!(board.read(0x1000, 4), (vec![0; 4], Err(BusFault::ACCESS)));
+        assert_eq!(board.write(0x7ffe, &[1; 4]), Err(BusFault::DECODE), "no device is met on the way");
+        assert_eq!(board.load(0x8000, Width::W2), Ok(0x0101));
+        drop(level);
+        assert_eq!(board.load(0x1000, Width::W4), Err(BusFault::ACCESS), "a level is left, and not the lock");
+        // another machine's devices are as far away: they may change this one's map
+        let mut other = Board::new(Door::Space, SpaceConfig::default());
+        let _device = other.mmio(0, 0x100, AccessRules::new(), 0);
+        assert_eq!(other.load(0, Width::W1), Err(BusFault::ACCESS));
+        drop(transaction);
+        let reaches = Arc::new(Reaches(OnceLock::new(), Mutex::default()));
+        let _guard = board.system.listen(reaches.clone(), 0, None).unwrap();
+        reaches.0.set(Arc::downgrade(&board.space)).unwrap();
+        board.ram(0x1_0000, 0x1000, 0);
+        assert_eq!(*reaches.1.lock().unwrap(), [(Err(BusFault::ACCESS), true)]);
+        assert!(device.calls().is_empty());
+        assert!(board.load(0x1000, Width::W4).is_ok() && other.load(0, Width::W1).is_ok());
+    });
+    assert!(chain::is_idle());
 }

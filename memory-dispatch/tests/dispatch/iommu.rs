@@ -236,3 +236,16 @@ fn a_read_only_window_onto_an_iommu_lets_no_write_through() {
         assert_eq!(bytes_of(block, 0, 2), [0, 1]);
     });
 }
+
+#[test]
+fn no_iommu_is_asked_inside_a_transaction() {
+    each(|board, behind, _| {
+        behind.table.set(0, behind.space.id(), 0x8000, READ | WRITE);
+        let transaction = board.memory().begin().unwrap();
+        assert_eq!(board.load(AT, Width::W1), Err(BusFault::ACCESS));
+        assert_eq!(board.write(AT, &[1, 2]), Err(BusFault::ACCESS));
+        assert!(behind.table.asked.lock().unwrap().is_empty());
+        drop(transaction);
+        assert!(board.load(AT, Width::W1).is_ok());
+    });
+}

@@ -259,7 +259,9 @@ fn a_plug_that_is_dropped_in_a_transaction_takes_effect_at_its_end_whatever_that
         let plugged = plug(board.memory(), &board.root, Deed::Nothing);
         let transaction = board.memory().begin().unwrap();
         plugged.unplug();
-        assert_eq!((plugged.drops(), board.space.load(AT, Width::W4, ATTRS)), (0, Ok(7)));
+        let elsewhere = || board.space.load(AT, Width::W4, ATTRS);
+        let loaded = std::thread::scope(|scope| scope.spawn(elsewhere).join().unwrap());
+        assert_eq!((plugged.drops(), loaded), (0, Ok(7)));
         if commit {
             transaction.commit().unwrap();
         } else {

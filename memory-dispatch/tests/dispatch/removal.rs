@@ -440,7 +440,9 @@ fn a_wait_inside_a_transaction_is_refused_and_one_of_another_thread_is_waited_fo
     let (detached, asked) = std::thread::scope(|scope| scope.spawn(on_another_thread).join().unwrap());
     assert_eq!(asked, [Laggard::Transaction]);
     assert!(matches!(wait(&detached), Err(WaitError::Inside { .. })));
-    assert!(seen.entry.enter(EntryKind::Timer).is_ok(), "it is still plugged in");
+    assert!(seen.entry.enter(EntryKind::Timer).is_err(), "no device is entered inside a transaction");
+    let elsewhere = || seen.entry.enter(EntryKind::Timer).is_ok();
+    assert!(std::thread::scope(|scope| scope.spawn(elsewhere).join().unwrap()), "it is still plugged in");
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| wait(&detached));
         // taken back or not: what is destroyed is destroyed
