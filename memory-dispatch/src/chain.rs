@@ -172,6 +172,11 @@ pub(crate) fn check_enters() -> Result<(), BusFault> {
     CHAIN.with(|chain| if chain.busy.get() < WRITERS { Ok(()) } else { Err(BusFault::ACCESS) })
 }
 
+/// Whether this thread is inside a transaction or a commit, of any machine.
+pub(crate) fn has_writers_lock() -> bool {
+    CHAIN.with(|chain| chain.busy.get() % LOCK >= WRITERS)
+}
+
 /// This thread holds a lock until this is dropped.
 pub(crate) struct Mark<const UNIT: usize> {
     thread: PhantomData<*const ()>,

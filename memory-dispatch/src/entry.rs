@@ -27,7 +27,7 @@ pub enum EntryKind {
     BackEnd,
     /// A reset of the machine.
     Reset,
-    /// A translation for a snapshot of guest memory.
+    /// A translation for a snapshot of guest memory, or an IOMMU that hears what is wanted of it or replays what it maps.
     Translation,
     /// An access to a PCI function's configuration space, which comes by way of its host bridge.
     Configuration,

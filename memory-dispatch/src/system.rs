@@ -235,6 +235,12 @@ impl SystemInner {
         &self.waiters
     }
 
+    /// Runs `late` where destructors may run: with no lock held, and outside of any access.
+    pub(crate) fn when_idle(&self, late: impl FnOnce() + Send + 'static) {
+        self.reclaim.retire(Box::new(Late(Some(late))));
+        self.reclaim.signal();
+    }
+
     /// The door of `owner`, which is made at the first call.
     pub(crate) fn door(&self, owner: OwnerId) -> Arc<Door> {
         self.doors.entry(owner).or_default().clone()
@@ -320,6 +326,15 @@ impl SystemInner {
             self.told_global.store(global.bits(), Ordering::Relaxed);
         }
         told
+    }
+}
+
+/// Runs what it holds when it is dropped.
+struct Late<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for Late<F> {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(|late| late());
     }
 }
 

@@ -1,10 +1,15 @@
 //! Announcements of IOMMUs, and who wants to hear them.
 
+use crate::chain;
+use crate::entry::{EntryKind, PinnedLink};
 use crate::listener::Refusal;
+use crate::section::Pin;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, Condvar, DashMap, Mutex, MutexGuard, PoisonError, Weak, thread};
 use crate::system::{MemorySystem, SystemInner};
-use memory_core::{AddrRange, Backing, Iommu, IommuEntry, IommuEvents, MemoryError, RegionId, RegionRef};
+use memory_core::{
+    AddrRange, Backing, Iommu, IommuEntry, IommuEvents, MemoryError, RegionId, RegionRef, Target,
+};
 use std::error::Error;
 use std::fmt;
 
@@ -34,6 +39,9 @@ pub enum IommuError {
         /// What it says.
         reason: Box<dyn Error + Send + Sync>,
     },
+    /// This thread is inside the IOMMU or a transaction, or holds the lock of a [`Locked`](crate::Locked) device.
+    #[error("IOMMU `{0}` is asked inside itself, a transaction or a lock")]
+    Inside(Arc<str>),
     /// The region cannot be looked at.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -190,7 +198,8 @@ impl Notifiers {
 }
 
 /// Keeps somebody told of an IOMMU's changes. When its drop returns he is called no more, unless he drops it himself in
-/// his callback.
+/// his callback. The IOMMU hears then what is still wanted of it, or, if the drop is where it cannot be entered, when what was
+/// replaced is reclaimed next.
 #[must_use = "nobody is told any more when this is dropped"]
 pub struct IommuNotifierGuard {
     system: Arc<SystemInner>,
@@ -202,8 +211,14 @@ impl Drop for IommuNotifierGuard {
     fn drop(&mut self) {
         self.system.notifiers().remove(self.region.id(), &self.notifier);
         self.notifier.end();
-        // an IOMMU that announces less than before has nothing to refuse
-        let _less = self.system.tell_wanted(&self.region, self.notifier.index);
+        let index = self.notifier.index;
+        if !self.system.tell_less(&self.region, index) {
+            let (system, region) = (Arc::downgrade(&self.system), self.region.clone());
+            self.system.when_idle(move || {
+                let system = system.upgrade();
+                system.inspect(|system| _ = system.tell_less(&region, index));
+            });
+        }
     }
 }
 
@@ -213,7 +228,8 @@ impl fmt::Debug for IommuNotifierGuard {
     }
 }
 
-/// What an IOMMU announces its changes by. It holds nothing.
+/// What an IOMMU announces its changes by. It holds nothing. Those who listen are told by the announcing thread at once, and
+/// if it is inside a transaction at the end of that.
 #[derive(Clone, Debug)]
 pub struct IommuPort {
     system: Weak<SystemInner>,
@@ -239,8 +255,10 @@ impl IommuPort {
         if notice.event == IommuEvents::UNMAP {
             system.iotlb().invalidate(self.region, notice.index, notice.range);
         }
+        let notifiers = system.notifiers().of(self.region);
+        let (notice, tell) = (*notice, move |notice: &_| notifiers.iter().for_each(|ear| ear.hear(notice)));
         // with no lock held: they may do what they like
-        system.notifiers().of(self.region).iter().for_each(|notifier| notifier.hear(notice));
+        if chain::has_writers_lock() { system.when_idle(move || tell(&notice)) } else { tell(&notice) }
     }
 }
 
@@ -259,11 +277,12 @@ impl MemorySystem {
 
     /// Tells `tell` what translation `index` of an IOMMU changes in `range` of its region, as far as `events` has it, cut to
     /// the range, on the thread that announces it and with no lock held. With `replay` it is first told of what is mapped
-    /// there. QEMU's name: `memory_region_register_iommu_notifier`, `memory_region_iommu_replay`.
+    /// there, inside the IOMMU, which cannot be reached meanwhile. QEMU's name: `memory_region_register_iommu_notifier`,
+    /// `memory_region_iommu_replay`.
     ///
     /// # Errors
-    /// If the region is no IOMMU or has no such translation, if the IOMMU cannot announce the events or replay, or from
-    /// a listener.
+    /// If the region is no IOMMU or has no such translation, if the IOMMU cannot announce the events or replay, inside the
+    /// IOMMU's own callback, a transaction or the lock of a [`Locked`](crate::Locked) device, or from a listener.
     pub fn notify_iommu(
         &self,
         region: &RegionRef,
@@ -275,53 +294,79 @@ impl MemorySystem {
         let none = || IommuError::NoIommu(region.name().clone());
         let target = self.memory().read(|tree| tree.bind(region.id()))?.ok_or_else(none)?;
         // the last reference is nothing for whoever calls this inside an access
-        let keeper = crate::section::Pin::new(&target);
+        let pin = Pin::from(target);
+        let target = pin.target().ok_or_else(none)?;
         let Backing::Iommu(iommu) = target.backing() else { return Err(none()) };
         if index >= iommu.indexes() {
             return Err(IommuError::NoIndex { region: region.name().clone(), index });
         }
+        // it is no access that has come here, so this is what a removal waits for
+        let inside = system.enter_iommu(target, region)?;
         let (calls, done) = Default::default();
         let notifier = Arc::new(Notifier { index, range, events, tell: Box::new(tell), calls, done });
         system.notifiers().by_region.entry(region.id()).or_default().push(notifier.clone());
         // from here on the guard takes it back
         let guard = IommuNotifierGuard { system: system.clone(), region: region.clone(), notifier };
-        system.tell_wanted(region, index)?;
-        if replay {
-            let event = IommuEvents::MAP;
-            let mut visit = |page: AddrRange, entry: IommuEntry| {
-                guard.notifier.hear(&IommuNotice { event, index, range: page, entry: Some(entry) });
-            };
-            if !iommu.replay(index, range, &mut visit) {
-                return Err(IommuError::NoReplay(region.name().clone()));
-            }
-        }
-        drop(target);
-        drop(keeper);
-        Ok(guard)
+        let begun = system.begin_hearing(&guard, &**iommu, replay);
+        // before the guard, which enters on its own if it goes
+        drop(inside);
+        begun.map(|()| guard)
     }
 }
 
 impl SystemInner {
-    /// Tells an IOMMU what is wanted of one of its translations.
-    fn tell_wanted(&self, region: &RegionRef, index: usize) -> Result<(), IommuError> {
-        let target = self.memory().read(|tree| tree.bind(region.id()))?;
-        let Some(target) = target else { return Ok(()) };
-        let result = match target.backing() {
-            Backing::Iommu(iommu) => self.tell_what_is_wanted(&**iommu, region.id(), index),
-            _ => Ok(()),
+    fn enter_iommu(self: &Arc<Self>, target: &Target, region: &RegionRef) -> Result<PinnedLink, IommuError> {
+        self.enter_pinned(target, EntryKind::Translation, false).map_err(|_| {
+            let why = if target.is_unplugged() { IommuError::NoIommu } else { IommuError::Inside };
+            why(region.name().clone())
+        })
+    }
+
+    /// Has an IOMMU, which this thread is inside, announce and replay what the notifier of `guard` wants.
+    fn begin_hearing(
+        &self,
+        guard: &IommuNotifierGuard,
+        iommu: &dyn Iommu,
+        replay: bool,
+    ) -> Result<(), IommuError> {
+        let IommuNotifierGuard { region, notifier, .. } = guard;
+        let (index, name) = (notifier.index, region.name());
+        self.tell_what_is_wanted(iommu, region.id(), index)
+            .map_err(|reason| IommuError::Refused { region: name.clone(), reason })?;
+        let event = IommuEvents::MAP;
+        let mut visit = |page: AddrRange, entry: IommuEntry| {
+            notifier.hear(&IommuNotice { event, index, range: page, entry: Some(entry) });
         };
-        if let Some(last) = Arc::into_inner(target) {
-            self.reclaim().retire(Box::new(last));
+        if replay && !iommu.replay(index, notifier.range, &mut visit) {
+            return Err(IommuError::NoReplay(name.clone()));
         }
-        result.map_err(|reason| IommuError::Refused { region: region.name().clone(), reason })
+        Ok(())
+    }
+
+    /// Tells an IOMMU what is still wanted of one of its translations, which it has no reason to refuse. False if it cannot
+    /// be entered here, though it is there.
+    fn tell_less(self: &Arc<Self>, region: &RegionRef, index: usize) -> bool {
+        if chain::check_enters().is_err() {
+            return false;
+        }
+        let Ok(Some(target)) = self.memory().read(|tree| tree.bind(region.id())) else { return true };
+        let pin = Pin::from(target);
+        let Some(target) = pin.target() else { return true };
+        let Backing::Iommu(iommu) = target.backing() else { return true };
+        match self.enter_iommu(target, region) {
+            Ok(_inside) => {
+                let _less = self.tell_what_is_wanted(&**iommu, region.id(), index);
+                true
+            }
+            Err(error) => !matches!(error, IommuError::Inside(_)),
+        }
     }
 
     /// What an IOMMU hears last is what is wanted, whoever comes and goes meanwhile: one thread at a time tells, and tells
-    /// again if it is not true any more. Who has the writers' lock waits for nobody who may want it.
+    /// again if it is not true any more.
     fn tell_what_is_wanted(&self, iommu: &dyn Iommu, region: RegionId, index: usize) -> Result<(), Refusal> {
         let notifiers = self.notifiers();
-        let waits = !self.memory().is_inside_transaction();
-        let _telling = if waits { notifiers.begin_telling() } else { None };
+        let _telling = notifiers.begin_telling();
         loop {
             let wanted = notifiers.wanted(region, index);
             let result = iommu.events_wanted(index, wanted);

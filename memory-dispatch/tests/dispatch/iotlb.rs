@@ -2,17 +2,17 @@
 
 use crate::board::{ATTRS, Board, Door};
 use memory_core::{
-    AddrRange, BusFault, Iommu, IommuEntry, IommuEvents, Permissions, RamBlock, Region, ReplayVisitor,
-    SpaceId, TxAttrs, Width,
+    AccessRules, AddrRange, BusFault, Iommu, IommuEntry, IommuEvents, Mmio, Permissions, RamBlock, Region,
+    ReplayVisitor, SpaceId, TxAttrs, Width,
 };
 use memory_dispatch::{
-    AddressSpace, Direction, IOTLB_ENTRIES, IommuError, IommuNotice, IommuPort, SpaceConfig,
+    AddressSpace, Direction, IOTLB_ENTRIES, IommuError, IommuNotice, IommuPort, SpaceConfig, WaitError,
 };
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 const BOTH: Permissions = Permissions::READ.union(Permissions::WRITE);
@@ -438,4 +438,112 @@ fn a_notifier_that_panicked_is_not_waited_for() {
         done.send(()).unwrap();
     });
     is_done.recv_timeout(Duration::from_secs(5)).unwrap();
+}
+
+#[test]
+fn an_iommu_that_replays_is_entered_and_waited_for() {
+    struct Replays(OnceLock<Weak<AddressSpace>>, Mutex<Vec<Result<u64, BusFault>>>);
+    impl Replays {
+        fn reach(&self) {
+            let space = self.0.get().and_then(Weak::upgrade).unwrap();
+            self.1.lock().unwrap().push(space.load(0, Width::W1, ATTRS));
+        }
+    }
+    impl Iommu for Replays {
+        fn translate(&self, _: u64, _: Permissions, _: TxAttrs) -> Option<IommuEntry> {
+            panic!("it is entered again");
+        }
+        fn replay(&self, _: usize, _: AddrRange, visit: ReplayVisitor<'_>) -> bool {
+            self.reach();
+            let space = self.0.get().and_then(Weak::upgrade).unwrap().id();
+            visit(range(0, 0xfff), IommuEntry { space, translated: 0, mask: 0xfff, permissions: BOTH });
+            true
+        }
+        fn events_wanted(&self, _: usize, _: IommuEvents) -> Result<(), Box<dyn Error + Send + Sync>> {
+            self.reach();
+            Ok(())
+        }
+    }
+    let board = Board::new(Door::Space, SpaceConfig::default());
+    let system = &board.system;
+    let device = Arc::new(Replays(OnceLock::new(), Mutex::default()));
+    let weak: Weak<Replays> = Arc::downgrade(&device);
+    let owner = board.memory().owner("/machine/iommu", weak.clone());
+    let region = board.memory().iommu("iommu", 0x1000u64, weak).owner(&owner).build().unwrap();
+    let dma = system.address_space("dma", &region, SpaceConfig::default()).unwrap();
+    device.0.set(Arc::downgrade(&dma)).unwrap();
+    let plug = Mutex::new(Some(board.memory().plug(&owner, device.clone())));
+    let laggards: Arc<Mutex<Vec<WaitError>>> = Arc::default();
+    let (note, machine) = (laggards.clone(), system.clone());
+    let tell = move |_: &IommuNotice| {
+        let Some(plug) = plug.lock().unwrap().take() else { return };
+        let detached = machine.detach(plug);
+        let waits = || detached.wait(std::time::Instant::now()).unwrap_err();
+        note.lock().unwrap().push(std::thread::scope(|scope| scope.spawn(waits).join().unwrap()));
+    };
+    let guard = system.notify_iommu(&region, (0, AddrRange::ALL), (ALL, true), tell).unwrap();
+    assert_eq!(*device.1.lock().unwrap(), [Err(BusFault::ACCESS); 2], "it cannot reach itself");
+    let laggards = laggards.lock().unwrap()[0].to_string();
+    assert_eq!(laggards, "`/machine/iommu` is still used by a translation");
+    let gone = system.notify_iommu(&region, (0, AddrRange::ALL), (ALL, true), |_| ());
+    assert!(matches!(gone, Err(IommuError::NoIommu(_))), "it was unplugged");
+    drop(guard);
+    assert_eq!(device.1.lock().unwrap().len(), 2, "and is told nothing any more");
+}
+
+#[test]
+fn inside_a_transaction_no_iommu_is_told_and_nobody_hears_one_before_its_end() {
+    let (bench, heard) = (Bench::new(), Heard::default());
+    let system = &bench.board.system;
+    let listen = || system.notify_iommu(&bench.region, (0, AddrRange::ALL), (ALL, true), heard.ear());
+    let (first, second) = (listen().unwrap(), listen().unwrap());
+    bench.map(0, 0x1000, 0x5000, 0xfff);
+    assert_eq!(bench.load(0x1000, ATTRS), Ok(5));
+    heard.take();
+    let told = || std::mem::take(&mut *bench.unit.wanted.lock().unwrap());
+    told();
+    let transaction = bench.board.memory().begin().unwrap();
+    assert!(matches!(listen(), Err(IommuError::Inside(_))));
+    drop(second);
+    bench.unit.unmap(0, 0x1000);
+    assert_eq!(system.iotlb_stats().entries, 0, "what was kept is forgotten at once");
+    assert!(told().is_empty() && heard.take().is_empty());
+    transaction.commit().unwrap();
+    assert_eq!((told(), heard.take().len()), (vec![(0, ALL)], 2));
+    drop(first);
+    assert_eq!(told(), [(0, IommuEvents::empty())]);
+}
+
+/// An IOMMU that announces a change whenever one of its registers is written.
+#[test]
+fn a_notifier_that_ends_inside_the_iommu_lets_it_know_when_that_is_left() {
+    struct Doorbell(Arc<Unit>);
+    impl Mmio for Doorbell {
+        fn read(&self, _: u64, _: Width, _: TxAttrs) -> Result<u64, BusFault> {
+            Ok(0)
+        }
+        fn write(&self, _: u64, _: Width, _: u64, _: TxAttrs) -> Result<(), BusFault> {
+            self.0.port.get().unwrap().unmap(0, range(0, 0xfff));
+            Ok(())
+        }
+    }
+    let board = Board::new(Door::Space, SpaceConfig::default());
+    let unit = Arc::<Unit>::default();
+    let weak: Weak<Unit> = Arc::downgrade(&unit);
+    let owner = board.memory().owner("/machine/iommu", weak.clone());
+    let region = board.memory().iommu("iommu", 0x1000u64, weak).owner(&owner).build().unwrap();
+    unit.port.set(board.system.iommu_port(&region)).unwrap();
+    let doorbell = Arc::new(Doorbell(unit.clone()));
+    let regs = board.memory().mmio("regs", 4u64, AccessRules::new(), doorbell).owner(&owner).build().unwrap();
+    board.root.map(0, &regs).unwrap();
+    let slot: Arc<Mutex<Option<memory_dispatch::IommuNotifierGuard>>> = Arc::default();
+    let own = slot.clone();
+    let tell = move |_: &IommuNotice| drop(own.lock().unwrap().take());
+    let everything = (0, AddrRange::ALL);
+    let guard = board.system.notify_iommu(&region, everything, (IommuEvents::UNMAP, false), tell).unwrap();
+    *slot.lock().unwrap() = Some(guard);
+    unit.wanted.lock().unwrap().clear();
+    board.space.store(0, Width::W4, 1, ATTRS).unwrap();
+    board.system.reclaim();
+    assert_eq!(*unit.wanted.lock().unwrap(), [(0, IommuEvents::empty())]);
 }
