@@ -13,6 +13,7 @@ use crate::chain;
 use crate::space::{AddressSpace, Unassigned};
 use memory_core::{Backing, BoundMmio, BusFault, Permissions, TxAttrs, Width};
 use memory_flatview::{Part, View};
+use translate::Looks;
 
 /// Accesses on one view of one space, with the same attributes.
 pub(crate) struct Access<'a> {
@@ -21,12 +22,16 @@ pub(crate) struct Access<'a> {
     pub(crate) attrs: TxAttrs,
     /// IOMMUs gone through so far.
     translations: usize,
+    /// The access that was begun with, if this is a part of one behind an IOMMU.
+    whole: Option<&'a Access<'a>>,
+    /// What spaces behind IOMMUs show to all parts of it.
+    behind: Looks,
 }
 
 impl<'a> Access<'a> {
     #[inline]
     pub(crate) fn new(space: &'a AddressSpace, view: &'a View, attrs: TxAttrs) -> Self {
-        Self { space, view, attrs, translations: 0 }
+        Self { space, view, attrs, translations: 0, whole: None, behind: Looks::default() }
     }
 
     /// What a read gets where nobody answers or the access is not accepted.

@@ -122,10 +122,8 @@ impl AddressSpace {
 
     /// Looks at the published view, as a thread without a handle does.
     #[inline]
-    pub(crate) fn look(&self) -> Look<'_> {
-        let view = self.published.load();
-        let generation = view.generation();
-        Look { view, _leave: Leave { space: self, generation } }
+    pub(crate) fn look(&self) -> Look<&Self> {
+        Look::new(self)
     }
 
     pub(crate) fn published(&self) -> &ArcSwap<View> {
@@ -335,14 +333,28 @@ impl AddressSpace {
     }
 }
 
-/// The view that a thread without a handle is on. When it lets go of one that has been replaced meanwhile, it says so.
-pub(crate) struct Look<'a> {
+/// The view of a space that a thread without a handle is on. When it lets go of one that has been replaced meanwhile, it says
+/// so.
+pub(crate) struct Look<S: Deref<Target = AddressSpace>> {
     // dropped first: `Leave` speaks of a view that was let go of
     view: Guard<ViewArc<View>>,
-    _leave: Leave<'a>,
+    leave: Leave<S>,
 }
 
-impl Deref for Look<'_> {
+impl<S: Deref<Target = AddressSpace>> Look<S> {
+    #[inline]
+    pub(crate) fn new(space: S) -> Self {
+        let view = space.published.load();
+        let generation = view.generation();
+        Self { view, leave: Leave { space, generation } }
+    }
+
+    pub(crate) fn space(&self) -> &AddressSpace {
+        &self.leave.space
+    }
+}
+
+impl<S: Deref<Target = AddressSpace>> Deref for Look<S> {
     type Target = View;
 
     #[inline]
@@ -351,12 +363,12 @@ impl Deref for Look<'_> {
     }
 }
 
-struct Leave<'a> {
-    space: &'a AddressSpace,
+struct Leave<S: Deref<Target = AddressSpace>> {
+    space: S,
     generation: u64,
 }
 
-impl Drop for Leave<'_> {
+impl<S: Deref<Target = AddressSpace>> Drop for Leave<S> {
     #[inline]
     fn drop(&mut self) {
         // between letting go of the view and looking whether it was replaced; see `removal`

@@ -4,10 +4,11 @@ use super::Access;
 use super::found::{Found, direct};
 use crate::chain;
 use crate::map::{Direction, is_refused};
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, Look};
 use crate::sync::Arc;
-use memory_core::{Backing, BusFault, Permissions, Target};
-use memory_flatview::Part;
+use memory_core::{Backing, BusFault, Permissions, SpaceId, Target};
+use memory_flatview::{Part, View};
+use std::cell::OnceCell;
 
 /// The most IOMMUs that one access may be translated by.
 const MAX_TRANSLATIONS: usize = 8;
@@ -19,7 +20,7 @@ impl Access<'_> {
         found: &Found<'_>,
         part: &Part,
         access: Permissions,
-    ) -> Result<Onward, BusFault> {
+    ) -> Result<Onward<'_>, BusFault> {
         let Backing::Iommu(iommu) = part.target().backing() else { return Err(BusFault::DECODE) };
         if self.translations >= MAX_TRANSLATIONS || self.attrs.is_memory_only() || self.attrs.is_debug() {
             return Err(BusFault::ACCESS);
@@ -34,13 +35,45 @@ impl Access<'_> {
         if refused || !entry.permissions.contains(access) {
             return Err(BusFault::ACCESS);
         }
+        let (space, view) = self.seen(entry.space).ok_or(BusFault::DECODE)?;
         Ok(Onward {
-            space: self.space.system().space(entry.space).ok_or(BusFault::DECODE)?,
+            space,
+            view,
             address: (entry.translated & !entry.mask) | (offset & entry.mask),
             rest: (entry.mask - (offset & entry.mask)).min(found.rest()),
             translations: self.translations + 1,
         })
     }
+
+    /// A space, and what it shows to this access: the same whenever the access comes there, and to all that it is a part of.
+    fn seen(&self, id: SpaceId) -> Option<(&AddressSpace, &View)> {
+        let whole = self.whole.unwrap_or(self);
+        if whole.space.id() == id {
+            return Some((whole.space, whole.view));
+        }
+        let mut looks = &whole.behind;
+        loop {
+            let look = match looks.first.get() {
+                None => {
+                    let space = whole.space.system().space(id)?;
+                    looks.first.get_or_init(|| Look::new(space))
+                }
+                Some(look) if look.space().id() == id => look,
+                Some(_) => {
+                    looks = looks.more.get_or_init(Box::default);
+                    continue;
+                }
+            };
+            return Some((look.space(), look));
+        }
+    }
+}
+
+/// The views of spaces behind IOMMUs that an access is on, in the order in which it has come there.
+#[derive(Default)]
+pub(super) struct Looks {
+    first: OnceCell<Look<Arc<AddressSpace>>>,
+    more: OnceCell<Box<Looks>>,
 }
 
 /// Memory that may be lent: who has it, the offset in its block, the bytes.
@@ -75,21 +108,23 @@ impl Access<'_> {
 }
 
 /// Where an access goes on behind an IOMMU.
-pub(super) struct Onward {
-    space: Arc<AddressSpace>,
+pub(super) struct Onward<'a> {
+    space: &'a AddressSpace,
+    view: &'a View,
     pub(super) address: u64,
     /// The bytes from the address to the end of the page, less one.
     pub(super) rest: u64,
     translations: usize,
 }
 
-impl Onward {
+impl Onward<'_> {
     pub(super) fn run<R>(
         &self,
         access: &Access<'_>,
         run: impl FnOnce(&Access<'_>) -> Result<R, BusFault>,
     ) -> Result<R, BusFault> {
-        let view = self.space.look();
-        run(&Access { space: &self.space, view: &view, attrs: access.attrs, translations: self.translations })
+        let Self { space, view, translations, .. } = *self;
+        let whole = Some(access.whole.unwrap_or(access));
+        run(&Access { space, view, attrs: access.attrs, translations, whole, behind: Looks::default() })
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::board::{ATTRS, Board, Door, bytes_of, each_door};
 use memory_core::{
-    AccessRules, BusFault, DirtyClients, Iommu, IommuEntry, Permissions, Region, Size, SpaceId, TxAttrs,
-    Width,
+    AccessRules, BusFault, DirtyClients, Iommu, IommuEntry, Permissions, Region, RegionRef, Size, SpaceId,
+    TxAttrs, Width,
 };
 use memory_dispatch::{AddressSpace, Direction, DmaMemory, SpaceConfig};
 use std::collections::BTreeMap;
@@ -247,5 +247,63 @@ fn no_iommu_is_asked_inside_a_transaction() {
         assert!(behind.table.asked.lock().unwrap().is_empty());
         drop(transaction);
         assert!(board.load(AT, Width::W1).is_ok());
+    });
+}
+
+/// An IOMMU that changes the map whenever it is asked, and leads all of its pages to `to`.
+struct Meddler {
+    to: (SpaceId, u64),
+    meddle: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Iommu for Meddler {
+    fn translate(&self, _: u64, _: Permissions, _: TxAttrs) -> Option<IommuEntry> {
+        (self.meddle)();
+        let (space, translated) = self.to;
+        Some(IommuEntry { space, translated, mask: 0xfff, permissions: READ | WRITE })
+    }
+}
+
+fn put_meddler(board: &mut Board, root: &RegionRef, at: u64, meddler: &Arc<Meddler>) {
+    let weak = Arc::downgrade(meddler);
+    let region = board.memory().iommu(format!("meddler {at:x}"), 0x10_0000u64, weak).build().unwrap();
+    root.map(at, &region).unwrap();
+    board.keep(region);
+}
+
+#[test]
+fn an_access_sees_one_map_of_each_space_however_often_it_comes_there() {
+    each(|board, behind, ram| {
+        assert!(ram.write(0, &[1]) && ram.write(0x1000, &[2]));
+        // pages of one transfer: what is behind moves in between
+        let moved = behind.root.by_ref().clone();
+        let cover = board.memory().reservation("cover", 0x1000u64).build().unwrap();
+        let (cover, into) = (board.keep(cover), moved.clone());
+        let hides = cover.clone();
+        let meddle = move || match hides.address().unwrap() {
+            None => into.map_overlap(0x8000, &hides, 1).unwrap(),
+            Some(_) => hides.unmap().unwrap(),
+        };
+        let to = (behind.space.id(), 0x8000);
+        let meddler = Arc::new(Meddler { to, meddle: Box::new(meddle) });
+        let root = board.root.by_ref().clone();
+        put_meddler(board, &root, 0x200_0000, &meddler);
+        // hidden when the first page is asked for, shown at the second, and so on
+        let (bytes, result) = board.read(0x200_0000, 0x3000);
+        assert_eq!((result, bytes[0], bytes[0x1000]), (Err(BusFault::DECODE), 0, 0), "as it was at first");
+        assert!(cover.address().unwrap().is_some());
+        let (bytes, result) = board.read(0x200_0000, 0x3000);
+        assert_eq!((result, bytes[0], bytes[0x1000], bytes[0x2000]), (Ok(()), 1, 1, 1));
+        // a chain that comes back: what it began with is what it ends with
+        board.ram(0x9_0000, 0x1000, 0x55);
+        let there = board.memory().reservation("there", 0x1000u64).build().unwrap();
+        let (there, board_root) = (board.keep(there), root.clone());
+        let over = there.clone();
+        let meddle = move || board_root.map_overlap(0x9_0000, &over, 1).unwrap();
+        let back = Arc::new(Meddler { to: (board.space.id(), 0x9_0000), meddle: Box::new(meddle) });
+        put_meddler(board, &moved, 0x100_0000, &back);
+        behind.table.set(0, behind.space.id(), 0x100_0000, READ | WRITE);
+        assert_eq!(board.load(AT, Width::W1), Ok(0x55));
+        assert_eq!(board.load(0x9_0000, Width::W1), Err(BusFault::DECODE), "the next access sees the change");
     });
 }
