@@ -1,7 +1,7 @@
 //! Translation: where an access goes on behind an IOMMU.
 
 use super::Access;
-use super::found::{Found, direct};
+use super::found::{Found, direct, is_memory};
 use crate::chain;
 use crate::map::{Direction, is_refused};
 use crate::space::{AddressSpace, Look};
@@ -22,7 +22,8 @@ impl Access<'_> {
         access: Permissions,
     ) -> Result<Onward<'_>, BusFault> {
         let Backing::Iommu(iommu) = part.target().backing() else { return Err(BusFault::DECODE) };
-        if self.translations >= MAX_TRANSLATIONS || self.attrs.is_memory_only() || self.attrs.is_debug() {
+        // what an initiator that wants memory only may reach is judged where the access ends
+        if self.translations >= MAX_TRANSLATIONS || self.attrs.is_debug() {
             return Err(BusFault::ACCESS);
         }
         let offset = found.offset(part);
@@ -98,6 +99,9 @@ impl Access<'_> {
         if matches!(part.target().backing(), Backing::Iommu(_)) {
             let onward = self.translate(&found, part, permission)?;
             return onward.run(self, |access| access.lend(onward.address, most(onward.rest), direction));
+        }
+        if self.attrs.is_memory_only() && !is_memory(part.target()) {
+            return Err(BusFault::ACCESS);
         }
         if is_refused(found.range, part, direction) {
             return Err(BusFault::DECODE);

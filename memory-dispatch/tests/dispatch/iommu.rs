@@ -188,7 +188,11 @@ fn the_space_behind_decides_who_answers_and_how_nobody_does() {
         assert_eq!(board.load(AT + 0x1000, Width::W2), Err(BusFault::DECODE));
         for attrs in [TxAttrs::MEMORY_ONLY, TxAttrs::DEBUG] {
             assert_eq!(board.load_as(attrs, AT + 8, Width::W2), Err(BusFault::ACCESS));
+            assert_eq!(board.store_as(attrs, AT + 8, Width::W2, 1), Err(BusFault::ACCESS));
+            assert_eq!(board.read_as(attrs, AT + 8, 2), (vec![0; 2], Err(BusFault::ACCESS)));
+            assert_eq!(board.write_as(attrs, AT + 8, &[1, 2]), Err(BusFault::ACCESS));
         }
+        assert_eq!(board.load_as(TxAttrs::MEMORY_ONLY, AT + 0x1000, Width::W2), Err(BusFault::ACCESS));
         assert_eq!(device.calls(), []);
     });
 }
@@ -305,5 +309,20 @@ fn an_access_sees_one_map_of_each_space_however_often_it_comes_there() {
         behind.table.set(0, behind.space.id(), 0x100_0000, READ | WRITE);
         assert_eq!(board.load(AT, Width::W1), Ok(0x55));
         assert_eq!(board.load(0x9_0000, Width::W1), Err(BusFault::DECODE), "the next access sees the change");
+    });
+}
+
+#[test]
+fn memory_only_reaches_memory_behind_an_iommu_and_a_debugger_does_not() {
+    each(|board, behind, ram| {
+        behind.table.set(0, behind.space.id(), 0x8000, READ | WRITE);
+        let only = TxAttrs::MEMORY_ONLY;
+        assert_eq!(board.store_as(only, AT, Width::W2, 0x0201), Ok(()));
+        assert_eq!(board.write_as(only, AT + 2, &[3, 4]), Ok(()));
+        assert_eq!(bytes_of(ram, 0, 4), [1, 2, 3, 4]);
+        assert_eq!(board.load_as(only, AT, Width::W4), Ok(0x0403_0201));
+        assert_eq!(board.read_as(only, AT, 4), (vec![1, 2, 3, 4], Ok(())));
+        assert!(behind.table.asked.lock().unwrap().iter().all(|(_, _, attrs)| *attrs == only));
+        assert_eq!(board.load_as(TxAttrs::DEBUG, AT, Width::W4), Err(BusFault::ACCESS));
     });
 }
