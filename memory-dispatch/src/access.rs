@@ -51,6 +51,13 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// Who takes what is written to a range. A loader or a debugger means what is read there, and run, where a guest's writes
+    /// go elsewhere.
+    #[inline]
+    fn written<'b>(&self, found: &Found<'b>) -> Option<&'b Part> {
+        if self.attrs.is_debug() { found.range.read() } else { found.range.write() }
+    }
+
     fn unassigned_byte(&self) -> u8 {
         if self.unassigned().is_ok() { 0xff } else { 0 }
     }
@@ -118,7 +125,7 @@ impl<'a> Access<'a> {
         value: u64,
     ) -> Result<(), BusFault> {
         let Some(found) = found else { return self.unassigned() };
-        let Some(part) = found.range.write() else { return self.unassigned() };
+        let Some(part) = self.written(&found) else { return self.unassigned() };
         let target = part.target();
         if let Some(block) = found.writable(target)
             && found.holds(width)

@@ -265,7 +265,8 @@ impl AddressSpace {
         self.access(attrs, |access| access.fill(address, len, byte))
     }
 
-    /// Writes bytes as a loader does: ROM, ROM devices and read-only ranges take them too, devices do not.
+    /// Writes bytes as a loader does: ROM, ROM devices and read-only ranges take them too, devices do not. Where reads and
+    /// writes have different targets they go to what is read.
     ///
     /// # Errors
     /// An access error where there is no host memory; all that could be written was.

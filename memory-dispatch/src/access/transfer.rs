@@ -72,7 +72,7 @@ impl Access<'_> {
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), BusFault> {
         self.cut(address, bytes.len(), true, |found, at, done, most| {
             let rest = bytes.get(done..done + most).unwrap_or(&[]);
-            match found.and_then(|found| Some((found, found.range.write()?))) {
+            match found.and_then(|found| Some((found, self.written(found)?))) {
                 Some((found, part)) => self.write_piece(found, part, at, rest),
                 None => (most, self.unassigned()),
             }
@@ -84,7 +84,7 @@ impl Access<'_> {
         let bytes = [byte; FILL];
         self.cut(address, len, true, |found, at, _, most| {
             let rest = bytes.get(..most).unwrap_or(&bytes);
-            match found.and_then(|found| Some((found, found.range.write()?))) {
+            match found.and_then(|found| Some((found, self.written(found)?))) {
                 Some((found, part)) => self.write_piece(found, part, at, rest),
                 None => (most, self.unassigned()),
             }
@@ -159,7 +159,7 @@ impl Access<'_> {
     }
 
     fn is_callback(&self, found: &Found<'_>, write: bool) -> bool {
-        let part = if write { found.range.write() } else { found.range.read() };
+        let part = if write { self.written(found) } else { found.range.read() };
         match part.map(|part| part.target().backing()) {
             Some(Backing::Mmio(_)) => true,
             Some(Backing::RomDevice(..)) if write => !self.attrs.is_debug(),

@@ -1,6 +1,6 @@
 //! `vm-memory`'s view of an address space: what bus masters and loaders may have.
 
-use crate::board::{ATTRS, Board, Door};
+use crate::board::{ATTRS, Board, Door, bytes_of};
 use memory_core::{
     AccessRules, DirtyClients, Iommu, IommuEntry, Mapping, Permissions as Access, RamBlock, Shows, Size,
     SpaceId, TxAttrs,
@@ -76,6 +76,31 @@ fn an_overlay_is_read_and_written_where_it_says() {
     assert_eq!(memory.read_obj::<u8>(GuestAddress(5)).unwrap(), 5);
     assert_eq!(above.load(5, memory_core::Width::W1), Some(9));
     assert!(!memory.check_range(GuestAddress(0), 1, Permissions::ReadWrite));
+}
+
+#[test]
+fn over_an_overlay_loader_and_debugger_write_what_is_read() {
+    let mut board = board();
+    let rom = RamBlock::anonymous(0x1000u64).unwrap();
+    let region = board.memory().rom("rom", rom.clone()).build().unwrap();
+    board.map(0, region);
+    let shadow = RamBlock::anonymous(0x2000u64).unwrap();
+    let region = board.memory().ram("shadow", shadow.clone()).build().unwrap();
+    // beyond the ROM nothing is read
+    board.root.map_with(0, &region, Mapping { shows: Shows::Writes, ..Mapping::overlap(1) }).unwrap();
+    LoaderMemory::new(&board.space).write_obj(1u8, GuestAddress(0)).unwrap();
+    board.space.write_rom(1, &[2]).unwrap();
+    board.space.store(2, memory_core::Width::W1, 3, TxAttrs::DEBUG).unwrap();
+    board.space.fill(3, 1, 4, TxAttrs::DEBUG).unwrap();
+    assert_eq!((bytes_of(&rom, 0, 4), bytes_of(&shadow, 0, 4)), (vec![1, 2, 3, 4], vec![0; 4]));
+    assert!(LoaderMemory::new(&board.space).write_obj(1u8, GuestAddress(0x1000)).is_err());
+    assert!(board.space.write_rom(0x1000, &[1]).is_err());
+    board.space.store(0, memory_core::Width::W1, 9, ATTRS).unwrap();
+    assert_eq!(
+        (bytes_of(&rom, 0, 1), bytes_of(&shadow, 0, 1)),
+        (vec![1], vec![9]),
+        "a guest's goes elsewhere"
+    );
 }
 
 #[test]
