@@ -42,7 +42,7 @@ thread_local! {
             guards: [const { Cell::new(0) }; 2 * MAX_CHAIN],
         }
     };
-    static AFTER: RefCell<Vec<After>> = const { RefCell::new(Vec::new()) };
+    static AFTER: RefCell<Vec<(usize, After)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What waits until a thread is inside no device.
@@ -120,13 +120,19 @@ impl Drop for ChainLink {
 #[cold]
 fn run_after() {
     if CHAIN.with(|chain| chain.depth() == 0 && chain.after.replace(false)) {
-        AFTER.with(RefCell::take).into_iter().for_each(|after| after());
+        AFTER.with(RefCell::take).into_iter().for_each(|(_, after)| after());
     }
 }
 
-/// Runs `after` when this thread is inside no device any more; it is inside one now.
-pub(crate) fn after(after: After) {
-    AFTER.with(|waiting| waiting.borrow_mut().push(after));
+/// Runs `after` when this thread is inside no device any more; it is inside one now. Nothing, if something waits there
+/// already for `whom`, an address that what waits keeps in use.
+pub(crate) fn after(whom: usize, after: impl FnOnce() + 'static) {
+    AFTER.with(|waiting| {
+        let mut waiting = waiting.borrow_mut();
+        if waiting.iter().all(|(other, _)| *other != whom) {
+            waiting.push((whom, Box::new(after)));
+        }
+    });
     CHAIN.with(|chain| chain.after.set(true));
 }
 
@@ -215,6 +221,25 @@ mod tests {
         });
         drop((second, first));
         assert!(is_idle() && enter(1, false).is_ok());
+    }
+
+    #[test]
+    fn what_waits_for_the_end_of_a_chain_waits_once() {
+        let runs = std::rc::Rc::new(RefCell::new(Vec::new()));
+        let later = |whom: usize| {
+            let runs = runs.clone();
+            after(whom, move || runs.borrow_mut().push(whom));
+        };
+        let (first, second) = (enter(1, false).unwrap(), enter(2, false).unwrap());
+        (0..3).for_each(|_| [7, 8].into_iter().for_each(later));
+        drop(second);
+        assert!(runs.borrow().is_empty());
+        drop(first);
+        assert_eq!(*runs.borrow(), [7, 8]);
+        let again = enter(1, false).unwrap();
+        later(7);
+        drop(again);
+        assert_eq!(*runs.borrow(), [7, 8, 7]);
     }
 
     #[test]

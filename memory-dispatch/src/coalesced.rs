@@ -19,7 +19,7 @@ use crate::sync::{
 };
 use crate::system::{MemorySystem, SystemInner};
 use memory_core::{Backing, ByteOrder, Target, TxAttrs, Width};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 /// Writes that the ring holds. QEMU's kernel ring holds about as many (a page).
@@ -63,8 +63,8 @@ pub(crate) struct Coalesced {
 }
 
 thread_local! {
-    /// This thread carries writes out: what they lead to does not wait for itself.
-    static DRAINING: Cell<bool> = const { Cell::new(false) };
+    /// The rings whose writes this thread carries out: what they lead to does not wait for itself.
+    static DRAINING: RefCell<Vec<*const Coalesced>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Default for Coalesced {
@@ -105,9 +105,22 @@ impl Coalesced {
         self.drain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this thread carries writes out.
+    fn is_draining(&self) -> bool {
+        DRAINING.with(|draining| draining.borrow().contains(&std::ptr::from_ref(self)))
+    }
+
+    /// Whether a write to `target` may be queued on this thread: one that a device makes to itself is refused at once, and one
+    /// that a queued write leads to goes on in the chain of that, which ends, while a drain of what feeds it would not.
+    pub(crate) fn may_queue(&self, target: &Target) -> bool {
+        !self.is_draining() && !chain::is_inside(target.guard())
+    }
+
     /// Waits until no other thread carries writes out, if `waits`; otherwise `None` if one does. Whoever carries out waits
-    /// for nobody: what a device waits for inside its callback it must not hold while it dispatches.
+    /// for nobody, of another machine neither: what a device waits for inside its callback it must not hold while it
+    /// dispatches.
     fn begin(&self, waits: bool) -> Option<Busy<'_>> {
+        let waits = waits && DRAINING.with(|draining| draining.borrow().is_empty());
         let mut drain = self.lock();
         while drain.busy {
             if !waits {
@@ -116,7 +129,7 @@ impl Coalesced {
             drain = self.done.wait(drain).unwrap_or_else(PoisonError::into_inner);
         }
         drain.busy = true;
-        DRAINING.with(|draining| draining.set(true));
+        DRAINING.with(|draining| draining.borrow_mut().push(self));
         Some(Busy { coalesced: self, put_off: std::mem::take(&mut drain.put_off), kept: VecDeque::new() })
     }
 }
@@ -143,7 +156,7 @@ impl Busy<'_> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.kept.append(&mut self.put_off);
-        DRAINING.with(|draining| draining.set(false));
+        DRAINING.with(|draining| draining.borrow_mut().pop());
         let mut drain = self.coalesced.lock();
         drain.put_off = std::mem::take(&mut self.kept);
         drain.busy = false;
@@ -221,7 +234,7 @@ impl SystemInner {
     /// this waits for no other thread's drain, which may want that lock, and inside a device runs no other one: what is
     /// queued waits until the thread is outside. It goes by region, so that the change does not lead it astray.
     pub(crate) fn flush_around_change(self: &Arc<Self>) {
-        if !self.coalesced().is_pending() || DRAINING.with(Cell::get) {
+        if !self.coalesced().is_pending() || self.coalesced().is_draining() {
             return;
         }
         if chain::is_inside_any() {
@@ -233,7 +246,7 @@ impl SystemInner {
 
     fn flush_when_outside(self: &Arc<Self>) {
         let system = self.clone();
-        chain::after(Box::new(move || system.flush_coalesced()));
+        chain::after(Arc::as_ptr(self) as usize, move || system.flush_coalesced());
     }
 
     /// Waits for a drain of another thread, or leaves the rest to it.
@@ -241,10 +254,10 @@ impl SystemInner {
     fn carry_out(self: &Arc<Self>, waits: bool) {
         // inside a transaction, and with the lock of an adapter held, no device is entered: what is queued waits for the next
         // occasion
-        if DRAINING.with(Cell::get) || chain::check_enters().is_err() {
+        let coalesced = self.coalesced();
+        if coalesced.is_draining() || chain::check_enters().is_err() {
             return;
         }
-        let coalesced = self.coalesced();
         let Some(mut busy) = coalesced.begin(waits) else { return };
         self.absorb_ring();
         let mut done = Vec::new();
@@ -293,10 +306,4 @@ fn allows_reentry(target: &Target) -> bool {
         Backing::Mmio(mmio) | Backing::RomDevice(_, mmio) => mmio.rules.reentry().is_some(),
         _ => false,
     }
-}
-
-/// Whether writes to a target may be queued on this thread: one that a device makes to itself is refused at once, and one
-/// that a queued write leads to goes on in the chain of that, which ends, while a drain of what feeds it would not.
-pub(crate) fn may_queue(target: &Target) -> bool {
-    !DRAINING.with(Cell::get) && !chain::is_inside(target.guard())
 }

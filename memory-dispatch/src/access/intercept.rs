@@ -2,7 +2,7 @@
 
 use super::Access;
 use super::found::Found;
-use crate::coalesced::{QueuedWrite, may_queue};
+use crate::coalesced::QueuedWrite;
 use memory_core::{AddrRange, Backing, BoundMmio, Intercepts, Request, Width};
 use memory_flatview::{Part, RangeFlags};
 
@@ -51,7 +51,7 @@ impl Access<'_> {
         let range = offset.checked_add(width.bytes() - 1).and_then(|last| AddrRange::new(offset, last));
         let queues = system.coalesced().is_enabled()
             && range.is_some_and(|range| intercepts.coalesces(range))
-            && may_queue(part.target());
+            && system.coalesced().may_queue(part.target());
         if !queues {
             return false;
         }

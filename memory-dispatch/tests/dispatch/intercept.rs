@@ -728,3 +728,24 @@ fn what_has_no_callbacks_waits_for_no_queued_writes() {
     assert!(matches!(ram.set_flush_coalesced(true), Err(MemoryError::WrongKind { .. })));
     assert!(matches!(board.root.set_flush_coalesced(true), Err(MemoryError::WrongKind { .. })));
 }
+
+#[test]
+fn a_drain_that_reaches_another_machine_finds_done_what_is_queued_there() {
+    let mut board = Board::new(Door::Space, SpaceConfig::default());
+    let mut other = Board::new(Door::Space, SpaceConfig::default());
+    // devices are told apart by numbers of their machine: these are to be others
+    (0..100).for_each(|_| _ = other.memory().unique());
+    let ((bridge, _), (port, _)) = (queued(&mut board), queued(&mut other));
+    let (space, seen) = (other.space.clone(), Arc::<Mutex<Vec<_>>>::default());
+    let note = seen.clone();
+    let at_write = move |value| {
+        space.store(0, Width::W4, value, ATTRS).unwrap();
+        note.lock().unwrap().push(space.load(0xf0, Width::W4, ATTRS));
+    };
+    assert!(bridge.at_write.set(Box::new(at_write)).is_ok());
+    other.space.store(4, Width::W4, 1, ATTRS).unwrap();
+    board.space.store(0, Width::W4, 2, ATTRS).unwrap();
+    board.system.flush_coalesced();
+    assert_eq!(*seen.lock().unwrap(), [Ok(2)]);
+    assert_eq!(port.take(), [(4, 1), (0, 2)]);
+}
