@@ -5,12 +5,34 @@ mod forest;
 mod recorder;
 
 use forest::Forest;
-use memory_core::{AddrRange, DirtyClients, EventNotifier, IoEvent, Width};
+use memory_core::{
+    AccessRules, AddrRange, BusFault, DirtyClients, EventNotifier, IoEvent, Mmio, Plug, RamBlock, Region,
+    TxAttrs, Width,
+};
 use memory_dispatch::{AddressSpace, ListenerGuard, MemorySystem, SpaceConfig};
 use proptest::prelude::*;
 use recorder::{Call, Journal, Recorder, tracked_in, view_of};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+
+/// A device that nobody accesses.
+struct Silent;
+
+impl Mmio for Silent {
+    fn read(&self, _: u64, _: Width, _: TxAttrs) -> Result<u64, BusFault> {
+        Ok(0)
+    }
+
+    fn write(&self, _: u64, _: Width, _: u64, _: TxAttrs) -> Result<(), BusFault> {
+        Ok(())
+    }
+}
+
+/// Something that comes and goes; with a plug it is a device.
+struct Visitor {
+    _region: Region,
+    plug: Option<Plug<Silent>>,
+}
 
 /// A machine with random regions, three address spaces, and listeners of some and of all.
 struct Machine {
@@ -20,6 +42,9 @@ struct Machine {
     journal: Arc<Journal>,
     listeners: Vec<(Arc<Recorder>, ListenerGuard)>,
     events: Vec<EventNotifier>,
+    visitors: Vec<Visitor>,
+    /// Removals that listeners were told of.
+    removals: usize,
 }
 
 impl Machine {
@@ -47,7 +72,73 @@ impl Machine {
             })
             .collect();
         let events = (0..3).map(|_| EventNotifier::new().unwrap()).collect();
-        Self { system, forest, spaces, journal, listeners, events }
+        let (visitors, removals) = Default::default();
+        Self { system, forest, spaces, journal, listeners, events, visitors, removals }
+    }
+
+    /// A region of its own, of a device or of nobody, that may or may not find a place on the map.
+    fn come(&mut self) {
+        let rng = &mut self.forest.rng;
+        let (size, is_device) = ((1 + rng.below(4)) << 12, rng.percent(50));
+        let parent = rng.below(200) as usize;
+        let (address, mapping) = (self.forest.address(size.into()), self.forest.mapping());
+        let memory = self.system.memory();
+        let device = Arc::new(Silent);
+        let weak: Weak<Silent> = Arc::downgrade(&device);
+        let owner = memory.owner("/machine/visitor", weak.clone());
+        let builder = if is_device {
+            memory.mmio("visitor", size, AccessRules::new(), weak).owner(&owner)
+        } else {
+            memory.ram("visitor", RamBlock::unbacked(size.into()))
+        };
+        let region = builder.build().unwrap();
+        let _refused = self.forest.regions[parent].map_with(address, &region, mapping);
+        let plug = is_device.then(|| memory.plug(&owner, device));
+        self.visitors.push(Visitor { _region: region, plug });
+    }
+
+    /// A visitor goes, or a device is unplugged that still has its region: nobody can refuse that.
+    fn go(&mut self) {
+        let count = self.visitors.len() as u64;
+        if count == 0 {
+            return;
+        }
+        let at = self.forest.rng.below(count) as usize;
+        if self.forest.rng.percent(50) {
+            drop(self.visitors[at].plug.take());
+        } else {
+            drop(self.visitors.swap_remove(at));
+        }
+    }
+
+    /// A region of the forest goes, with whatever it has for children and is the target of; a smaller one has its number.
+    fn fell(&mut self) {
+        let index = self.forest.rng.below(200) as usize;
+        let id = self.forest.regions[index].id();
+        if self.spaces.iter().any(|space| space.root().id() == id) {
+            return;
+        }
+        let sapling = self.system.memory().container("sapling", 0x4000u64).build().unwrap();
+        drop(std::mem::replace(&mut self.forest.regions[index], sapling));
+    }
+
+    /// What comes and goes between transactions.
+    fn come_and_go(&mut self) -> Result<(), TestCaseError> {
+        if self.forest.rng.percent(40) {
+            self.come();
+        }
+        let calls = self.journal.take();
+        self.check_order(&calls)?;
+        match self.forest.rng.below(10) {
+            0..3 => self.go(),
+            3 => self.fell(),
+            _ => {}
+        }
+        let calls = self.journal.take();
+        self.removals += usize::from(calls.iter().any(Call::is_event));
+        self.check_order(&calls)?;
+        self.check_maps()?;
+        self.check_logs()
     }
 
     /// What all listeners have in their maps, and the views.
@@ -148,6 +239,9 @@ impl Machine {
                 self.relog();
             } else if self.forest.rng.percent(20) {
                 self.intercept();
+            } else if !refuses && self.forest.rng.percent(3) {
+                // done at the end, whatever that is, as a commit of its own
+                self.go();
             } else {
                 self.forest.change();
             }
@@ -176,6 +270,13 @@ impl Machine {
     /// The order that is promised: what goes before what comes, addresses ascending, priorities falling and rising; and
     /// nothing is deleted and added again.
     fn check_order(&self, calls: &[Call]) -> Result<(), TestCaseError> {
+        calls
+            .chunk_by(|call, next| !(call.is_commit() && next.is_begin()))
+            .try_for_each(|calls| self.check_order_of_one(calls))
+    }
+
+    /// As [`Machine::check_order`], of one commit.
+    fn check_order_of_one(&self, calls: &[Call]) -> Result<(), TestCaseError> {
         let events = || calls.iter().filter(|call| call.is_event());
         for space in &self.spaces {
             let here: Vec<_> = events().filter(|call| call.space() == Some(space.id())).collect();
@@ -208,9 +309,9 @@ impl Machine {
     }
 }
 
-/// 100 transactions on one machine, spaces that go, and listeners that leave. Returns how many ranges were added, and
-/// how many transactions were refused.
-fn hundred_transactions(seed: u64) -> Result<(usize, usize), TestCaseError> {
+/// 100 transactions on one machine, regions, devices and spaces that go, and listeners that leave. Returns how many ranges
+/// were added, how many transactions were refused, and how many removals listeners were told of.
+fn hundred_transactions(seed: u64) -> Result<(usize, usize, usize), TestCaseError> {
     let mut machine = Machine::new(seed);
     machine.check_maps()?;
     machine.journal.take();
@@ -218,6 +319,7 @@ fn hundred_transactions(seed: u64) -> Result<(usize, usize), TestCaseError> {
     for _ in 0..100 {
         refused += usize::from(machine.transact()?);
         machine.journal.refuse_none();
+        machine.come_and_go()?;
     }
     let gone = machine.spaces.pop().unwrap();
     let id = gone.id();
@@ -235,7 +337,7 @@ fn hundred_transactions(seed: u64) -> Result<(usize, usize), TestCaseError> {
         prop_assert!(machine.spaces.iter().all(|space| recorder.map(space.id()).is_empty()));
     }
     prop_assert_eq!(machine.system.reclaim(), 0);
-    Ok((sum, refused))
+    Ok((sum, refused, machine.removals))
 }
 
 proptest! {
@@ -253,8 +355,9 @@ proptest! {
 #[test]
 fn random_transactions_add_ranges_and_are_refused() {
     let results: Vec<_> = (0..10).map(|seed| hundred_transactions(seed).unwrap()).collect();
-    let added: usize = results.iter().map(|(added, _)| added).sum();
-    let refused: usize = results.iter().map(|(_, refused)| refused).sum();
-    println!("1,000 transactions: {added} ranges added, {refused} refused");
-    assert!(added > 1000 && refused > 50, "{added} {refused}");
+    let added: usize = results.iter().map(|(added, _, _)| added).sum();
+    let refused: usize = results.iter().map(|(_, refused, _)| refused).sum();
+    let removals: usize = results.iter().map(|(_, _, removals)| removals).sum();
+    println!("1,000 transactions: {added} ranges added, {refused} refused; {removals} removals");
+    assert!(added > 1000 && refused > 50 && removals > 50, "{added} {refused} {removals}");
 }
