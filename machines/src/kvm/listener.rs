@@ -120,9 +120,9 @@ impl Listener for KvmListener {
         Ok(slots.add(section)?)
     }
 
-    fn log_start(&self, section: &Section, _: DirtyClients, new: DirtyClients) -> Result<(), Refusal> {
+    fn log_start(&self, section: &Section, _: DirtyClients, _: DirtyClients) -> Result<(), Refusal> {
         let Some(mut slots) = self.slots() else { return Ok(()) };
-        Ok(slots.set_logged(section, !new.is_empty())?)
+        Ok(slots.start_log(section)?)
     }
 
     fn coalesced_add(&self, _: &Section, range: AddrRange) -> Result<(), Refusal> {

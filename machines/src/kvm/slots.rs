@@ -70,7 +70,7 @@ struct Slot {
     id: u32,
     place: SlotPlace,
     serial: u64,
-    /// What of the kernel's log is in the block's, and still in the kernel's.
+    /// What of the kernel's log is in the block's for all clients that it has now, and still in the kernel's.
     marks: Marks,
 }
 
@@ -140,6 +140,17 @@ impl SlotTable {
             let refused = |error| SlotError::Refused { what: "log writes to", range, error };
             self.vm.set_slot(slot.id, &place).map_err(refused)?;
             slot.place = place;
+            slot.marks = Marks::default();
+        }
+        Ok(())
+    }
+
+    /// Has the kernel note writes to a range for clients that had no part in its log. What was taken before they came is in
+    /// the logs of others alone: the next look takes it again, for them too, and until then it is not cleared.
+    pub(super) fn start_log(&mut self, section: &Section) -> Result<(), SlotError> {
+        self.set_logged(section, true)?;
+        let Some(range) = self.wanted(section).map(|place| place.guest) else { return Ok(()) };
+        if let Some(slot) = self.slots.get_mut(&range.start()) {
             slot.marks = Marks::default();
         }
         Ok(())

@@ -151,6 +151,25 @@ fn a_client_that_forgets_its_marks_takes_nothing_from_others() {
     });
 }
 
+#[test]
+fn a_client_that_starts_later_misses_no_page_that_an_earlier_one_has_seen() {
+    each_form("a_client_that_starts_later_misses_no_page_that_an_earlier_one_has_seen", |board| {
+        let _running = writer(board);
+        board.ram.set_log(DirtyClients::DISPLAY, true).unwrap();
+        write(board, 0x30);
+        board.system.sync_dirty_log(None).unwrap();
+        board.system.start_dirty_log(DirtyClients::MIGRATION).unwrap();
+        // migration has copied all memory, and the display takes its marks before it looks for more
+        write(board, 0x30);
+        board.system.clear_dirty(&board.ram, DirtyClients::DISPLAY, 0, SIZE).unwrap();
+        assert_eq!(taken(board, DirtyClients::MIGRATION), [0x30]);
+        board.system.clear_dirty(&board.ram, DirtyClients::DISPLAY, 0, SIZE).unwrap();
+        write(board, 0x30);
+        assert_eq!(taken(board, DirtyClients::DISPLAY), [0x30]);
+        assert_eq!(taken(board, DirtyClients::MIGRATION), [0x30]);
+    });
+}
+
 /// What migration does: copy what is marked while the guest writes on, and the rest when it stands still.
 #[test]
 fn a_copy_that_follows_the_log_of_a_guest_that_writes_on_is_the_memory() {
