@@ -1,10 +1,10 @@
 //! Leading interrupt outputs to inputs, as a machine file's `wire` says.
 
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, InterruptPin};
 use crate::file::{DeviceSpec, FileError, MachineSpec, WireEnd, WireSpec, WireTarget};
 use crate::plugged::Plugged;
 use crate::sync::Arc;
-use devices::{Interrupt, IrqInput, IrqInputs, IrqLine};
+use devices::{Interrupt, InterruptController, IrqInput, IrqInputs, IrqLine};
 
 /// Connects every wire of the machine. A single target of a group of outputs stands for consecutive inputs from there
 /// on: output 0 leads to it, output 1 to the one after, as one of a hart's each.
@@ -20,12 +20,21 @@ pub(crate) fn connect(
 }
 
 /// Lines of a device, with where they are to lead.
-pub(crate) struct Lines(Vec<(IrqLine, IrqInput)>);
+#[derive(Default)]
+pub(crate) struct Lines {
+    lines: Vec<(IrqLine, IrqInput)>,
+    /// The processor's pin that one of them leads to, and whom it is to ask: the device.
+    controller: Option<(Arc<InterruptPin>, Arc<dyn InterruptController>)>,
+}
 
 impl Lines {
     /// Leads them there, which cannot fail. Inputs hear of lines that are high.
     pub(crate) fn connect(self) {
-        for (line, input) in self.0 {
+        // before its line, which may be high
+        if let Some((pin, controller)) = &self.controller {
+            pin.set_controller(controller);
+        }
+        for (line, input) in self.lines {
             line.connect(input);
         }
     }
@@ -38,15 +47,23 @@ pub(crate) fn lines_of(
     devices: &[Arc<Plugged>],
     cpu: Option<&Cpu>,
 ) -> Result<Lines, FileError> {
-    let mut lines = Vec::new();
+    let mut lines = Lines::default();
     for (number, wire) in said.wires.iter().enumerate() {
         if said.wires.iter().take(number).any(|before| before.output == wire.output) {
             let message = format!("output `{}` leads somewhere already", wire.output);
             return Err(wire.origin.error("", message));
         }
-        lines.append(&mut lines_of_wire(wire, plugged, devices, cpu)?);
+        lines.lines.append(&mut lines_of_wire(wire, plugged, devices, cpu)?);
+        if let Some(pin) = pin_of(wire, cpu) {
+            let device = plugged.device().and_then(|device| device.interrupt_controller());
+            let controller = device.ok_or_else(|| {
+                let message = format!("`{}` is no interrupt controller, which `intr` asks", plugged.name);
+                wire.origin.error("", message)
+            })?;
+            lines.controller = Some((pin.clone(), controller));
+        }
     }
-    Ok(Lines(lines))
+    Ok(lines)
 }
 
 fn lines_of_wire(
@@ -79,6 +96,12 @@ fn lines_of_wire(
         lines.push((line.clone(), input));
     }
     Ok(lines)
+}
+
+/// The pin of the processor that the wire leads to, if it does.
+fn pin_of<'a>(wire: &WireSpec, cpu: Option<&'a Cpu>) -> Option<&'a Arc<InterruptPin>> {
+    let pin = cpu?.interrupt_pin()?;
+    wire.targets.iter().any(|target| target.end == WireEnd::Cpu).then_some(pin)
 }
 
 /// Where output `number` of a group leads: which target, and which input of it.
@@ -121,4 +144,23 @@ pub(crate) fn interrupts(spec: &MachineSpec, plugged: &Plugged) -> Vec<(String, 
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::file::MachineSpec;
+    use crate::machine::Machine;
+    use devices::{Clock, Console, Host};
+
+    #[test]
+    fn what_is_no_interrupt_controller_does_not_lead_to_the_interrupt_pin() {
+        let mini = include_str!("../catalog/x86-mini.toml");
+        let build = |device: &str| {
+            let spec = MachineSpec::from_toml("mini.toml", &format!("{mini}\n[[device]]\n{device}")).unwrap();
+            Machine::build(spec, Host::new(Clock::stepped(), Console::new(std::io::sink())))
+        };
+        let error = build("type = \"isa-pit\"\nname = \"pit\"\nwire = { irq = \"cpu:intr\" }").unwrap_err();
+        assert!(error.to_string().contains("`pit` is no interrupt controller"), "{error}");
+        build("type = \"i8259\"\nname = \"pic\"\nwire = { intr = \"cpu:intr\" }").unwrap();
+    }
 }

@@ -62,7 +62,8 @@
 //! A placement is `into`, `at`, `priority`, `overlap`, `shows` (`both`, `reads`, `writes`). Where a region is
 //! asked for, `NAME` is one that the file declares and `DEVICE.REGION` one that a device exports. A wire is
 //! `output = "TARGET[:GROUP][:INDEX]"`, or an array of these for consecutive outputs; the target is a device
-//! or `cpu`. A `null` in JSON is an absent key.
+//! or `cpu`, with one of `msip`, `mtip`, `ssip`, `meip`, `seip` of `rv64`'s harts, or `intr` of `x86-64`, which an interrupt controller
+//! leads to. A `null` in JSON is an absent key.
 
 mod check;
 mod error;

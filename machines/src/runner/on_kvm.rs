@@ -2,10 +2,12 @@
 
 use super::{Accelerator, RunError};
 use crate::boot::{BootError, CpuStart, X86Start};
+use crate::cpu::{Cpu, InterruptPin};
 use crate::kvm::{Kvm, KvmConfig, VcpuControl, VcpuEnd, VcpuReport};
 use crate::lifecycle::{Lifecycle, Wish};
 use crate::machine::Machine;
 use crate::sync::Arc;
+use devices::InterruptController;
 use memory_dispatch::AddressSpace;
 
 /// A machine's processors, and what they are made of.
@@ -15,6 +17,8 @@ pub(super) struct OnKvm {
     harts: u32,
     lifecycle: Lifecycle,
     start: X86Start,
+    /// Of the first processor.
+    pin: Option<Arc<InterruptPin>>,
     /// From the first instruction on. It is made anew at each reset: so the processors are as after power-on, with all that
     /// they keep to themselves.
     kvm: Option<Kvm>,
@@ -32,6 +36,7 @@ impl OnKvm {
             harts: cpu.harts,
             lifecycle: machine.lifecycle().clone(),
             start: X86Start::Reset,
+            pin: machine.cpu().and_then(Cpu::interrupt_pin).cloned(),
             kvm: None,
         })
     }
@@ -45,18 +50,30 @@ impl OnKvm {
                 lifecycle.post(Wish::GuestFailed(text(report)));
             }
         });
+        let mut pin = self.pin.as_ref();
         for _ in 0..self.harts {
-            kvm.start_vcpu(&self.start.on_kvm())?;
+            let vcpu = kvm.start_vcpu(&self.start.on_kvm())?;
+            if let Some(pin) = pin.take() {
+                let controller: Arc<dyn InterruptController> = pin.clone();
+                pin.lead_to(Some(vcpu.connect_controller(&controller)));
+            }
         }
         Ok(kvm)
+    }
+
+    /// Ends the processors' threads.
+    fn power_off(&mut self) {
+        if let Some(pin) = &self.pin {
+            pin.lead_to(None);
+        }
+        self.kvm = None;
     }
 }
 
 impl Accelerator for OnKvm {
     fn boot(&mut self, start: CpuStart) -> Result<(), RunError> {
         let CpuStart::X86(start) = start else { return Err(BootError::OtherCpu.into()) };
-        // its threads end here
-        self.kvm = None;
+        self.power_off();
         self.start = start;
         Ok(())
     }
@@ -69,6 +86,12 @@ impl Accelerator for OnKvm {
         wait();
         self.kvm.iter().flat_map(Kvm::vcpus).for_each(VcpuControl::pause);
         Ok(())
+    }
+}
+
+impl Drop for OnKvm {
+    fn drop(&mut self) {
+        self.power_off();
     }
 }
 

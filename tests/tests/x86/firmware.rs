@@ -15,6 +15,9 @@ pub const HIGH: u32 = 0xffff_0000;
 pub const MARK: u32 = 0x8000;
 pub const MARK_VALUE: u32 = 0x5ea_b105;
 
+/// Where [`real_with_handler`] has its handler, in the segment 0xf000.
+pub const HANDLER: u32 = 0x400;
+
 const GDT: u32 = 0x40;
 const CODE_32: u32 = 0x100;
 
@@ -45,6 +48,11 @@ fn image(parts: &[(u32, &[u8])]) -> Vec<u8> {
 /// Firmware that stays in real mode, with all segments but CS at 0.
 pub fn real(code: Code) -> Vec<u8> {
     image(&[(0, &assemble(16, 0, code))])
+}
+
+/// The same with a handler of interrupts at [`HANDLER`].
+pub fn real_with_handler(code: Code, handler: Code) -> Vec<u8> {
+    image(&[(0, &assemble(16, 0, code)), (HANDLER, &assemble(16, HANDLER, handler))])
 }
 
 /// Firmware whose `code` begins in protected mode without paging, with flat segments.

@@ -15,6 +15,7 @@ mod command;
 mod firmware;
 mod linux;
 mod mini;
+mod pc;
 mod seabios;
 
 /// Whether there is KVM; if not it is said.

@@ -1,4 +1,4 @@
-//! Debian's SeaBIOS runs on `x86-mini` to its banner.
+//! Debian's SeaBIOS runs on `x86-mini` to its banner, and on `pc` and `q35` to the disks that they do not have.
 
 use crate::has_kvm;
 use machines::boot::BootRequest;
@@ -46,4 +46,20 @@ fn seabios_prints_its_banner_on_x86_mini() {
 fn seabios_for_microvm_prints_its_banner_on_x86_mini() {
     let Some(images) = images("seabios_for_microvm_prints_its_banner_on_x86_mini") else { return };
     banner(&images.seabios_microvm);
+}
+
+#[test]
+fn seabios_looks_for_something_to_boot_on_pc_and_q35() {
+    let Some(images) = images("seabios_looks_for_something_to_boot_on_pc_and_q35") else { return };
+    let request = BootRequest { firmware: Some(images.seabios), ..BootRequest::default() };
+    for machine in ["pc", "q35"] {
+        let start = Instant::now();
+        let stopped = session::run(catalog::load(machine).unwrap(), &request, |session| {
+            // it halts for the timer while it waits for a key
+            session.expect("Booting from Hard Disk...");
+            println!("{machine}: boots after {:.3} s", start.elapsed().as_secs_f64());
+            session.quit();
+        });
+        assert_eq!(stopped, Stopped::Quit);
+    }
 }
