@@ -176,7 +176,8 @@ impl Kvm {
             buses: Buses { memory, ports, seen: Default::default() },
         };
         let control = VcpuControl { mailbox };
-        let ends = EndsAnyway { mailbox: control.mailbox.clone(), tell: self.on_end.clone() };
+        let (mailbox, gate) = (control.mailbox.clone(), self.gate.clone());
+        let ends = EndsAnyway { mailbox, gate, tell: self.on_end.clone() };
         let thread = thread::Builder::new().name(format!("vcpu {id}"));
         let thread = thread.spawn(move || {
             let ends = ends;
@@ -238,11 +239,13 @@ impl fmt::Debug for Kvm {
 /// A thread that panics leaves a report too, and is waited for by no commit.
 struct EndsAnyway {
     mailbox: Arc<Mailbox>,
+    gate: Arc<Gate>,
     tell: Option<OnEnd>,
 }
 
 impl Drop for EndsAnyway {
     fn drop(&mut self) {
+        self.gate.leave(&self.mailbox);
         // the first report stands
         let end = VcpuEnd::Panicked;
         self.mailbox.end(VcpuReport { end, registers: None, code: None, accesses: Vec::new() });

@@ -199,6 +199,10 @@ impl VcpuLoop {
                 // only then the look at what is asked: who asks now finds the flag taken back, and sets it again
                 self.mailbox.pages().set_immediate_exit(false);
             }
+            // outside of the gate: to acknowledge is a device's code, which may wait for what a commit waits for
+            if let Err(error) = arch::give_interrupt(&mut self.vcpu, &self.mailbox) {
+                return VcpuEnd::Refused(error);
+            }
             let next = self.enter_once(true);
             // one that was set too late to end that entry ends the next, which is told as `Again` then
             is_flagged = !matches!(next, Next::Complete);
@@ -213,7 +217,7 @@ impl VcpuLoop {
     }
 
     /// Enters the guest once, if nothing keeps it out, and dispatches what it comes back with. To `run` is to look whether
-    /// something is asked, and to give the guest its interrupts.
+    /// something is asked: an interrupt that came after the last look at them, too.
     fn enter_once(&mut self, run: bool) -> Next {
         if !self.gate.enter(&self.mailbox) {
             self.buses.park();
@@ -226,8 +230,7 @@ impl VcpuLoop {
             self.gate.leave(&self.mailbox);
             return Next::KeptOut;
         }
-        let given = if run { arch::give_interrupt(&mut self.vcpu, &self.mailbox) } else { Ok(()) };
-        let exit = given.and_then(|()| self.vcpu.run());
+        let exit = self.vcpu.run();
         self.gate.leave(&self.mailbox);
         match exit {
             Ok(exit) => self.buses.dispatch(exit),

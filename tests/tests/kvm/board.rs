@@ -21,6 +21,16 @@ pub fn times(usual: u64) -> u64 {
     if std::env::var_os("FLATLAND_INTERPRETED").is_some() { usual / 20 } else { usual }
 }
 
+/// What `run` returns, on a thread of its own.
+///
+/// # Panics
+/// If that takes too long, with `why`.
+pub fn in_time<T: Send + 'static>(why: &str, run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (send, done) = channel();
+    std::thread::spawn(move || send.send(run()));
+    done.recv_timeout(PATIENCE).expect(why)
+}
+
 /// Tells the test what is written to it.
 struct Say(Mutex<Sender<u64>>);
 

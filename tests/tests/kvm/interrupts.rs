@@ -1,7 +1,9 @@
 //! Interrupts, halts, kicks, pauses.
 
-use crate::board::{Board, Registers, SAY};
-use devices::{Clock, Console, Device, Host, IrqLine, Realize, Realized, Surroundings};
+use crate::board::{Board, Registers, SAY, in_time};
+use devices::{
+    Clock, Console, Device, Host, InterruptController, IrqLine, Realize, Realized, Surroundings,
+};
 use iced_x86::code_asm::*;
 use machines::kvm::{Start, VcpuEnd};
 use memory_core::{AccessRules, EventNotifier, Plug, Width};
@@ -166,6 +168,29 @@ fn a_controller_outside_of_the_kernel_is_acknowledged_by_the_guest_that_takes_it
         board.ports.load(0x20, Width::W1, Default::default()).unwrap()
     };
     assert_eq!(read(0x0a), 0x10, "what is masked waits");
+}
+
+struct Panics;
+
+impl InterruptController for Panics {
+    fn acknowledge(&self) -> u8 {
+        panic!("on purpose")
+    }
+}
+
+#[test]
+fn a_controller_that_panics_ends_its_vcpu_and_holds_up_no_commit() {
+    let Some(mut board) = Board::new("a_controller_that_panics_ends_its_vcpu_and_holds_up_no_commit") else {
+        return;
+    };
+    board.load(16, sleeper);
+    let running = board.run();
+    assert_eq!(board.said(), 1);
+    let controller: Arc<dyn InterruptController> = Arc::new(Panics);
+    running.vcpu.connect_controller(&controller).set(true);
+    assert_eq!(running.vcpu.wait_ended().end, VcpuEnd::Panicked);
+    let bank = board.ram_at(0x20_0000, 0x1000, "bank");
+    in_time("the commit waits for a vCPU that is gone", move || bank.set_address(0x30_0000)).unwrap();
 }
 
 /// Both kinds of halt: in the kernel, and out of it.

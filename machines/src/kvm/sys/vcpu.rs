@@ -41,6 +41,8 @@ pub(in crate::kvm) struct Vcpu {
     /// Before the VM, whose memory its guest runs on.
     fd: VcpuFd,
     pages: Arc<SharedPages>,
+    /// The guest has an interrupt that it has not been entered with. The kernel has room for one.
+    is_given: bool,
     vm: Arc<Vm>,
 }
 
@@ -50,7 +52,7 @@ impl Vcpu {
         let fd = vm.fd.create_vcpu(id)?;
         let pages = SharedPages::map(&fd, vm.fd.run_size())?;
         vm.share_ring(&pages);
-        Ok(Self { fd, pages, vm: vm.clone() })
+        Ok(Self { fd, pages, is_given: false, vm: vm.clone() })
     }
 
     /// The descriptor, for registers.
@@ -76,6 +78,8 @@ impl Vcpu {
     /// # Errors
     /// What the kernel says.
     pub(in crate::kvm) fn run(&mut self) -> Result<Exit<'_>, Error> {
+        // whether or not the guest has taken it, the kernel says from now on if there is room
+        self.is_given = false;
         let exit = match self.fd.run() {
             Ok(exit) => exit,
             Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => return Ok(Exit::Kicked),
@@ -105,7 +109,7 @@ impl Vcpu {
     /// Whether the guest's interrupts are enabled, and whether one can be given to it now.
     pub(in crate::kvm) fn interruptible(&mut self) -> (bool, bool) {
         let run = self.fd.get_kvm_run();
-        (run.if_flag != 0, run.ready_for_interrupt_injection != 0)
+        (run.if_flag != 0, run.ready_for_interrupt_injection != 0 && !self.is_given)
     }
 
     /// Has the vCPU come back as soon as the guest takes interrupts, or not.
@@ -123,6 +127,7 @@ impl Vcpu {
         if unsafe { ioctl_with_ref(&self.fd, KVM_INTERRUPT(), &interrupt) } != 0 {
             return Err(Error::last());
         }
+        self.is_given = true;
         Ok(())
     }
 }
