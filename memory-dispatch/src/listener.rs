@@ -172,7 +172,7 @@ pub trait Listener: Send + Sync {
     /// The batch is over, and the new views are published, or after a refusal the old ones still are.
     fn commit(&self) {}
 
-    /// It refused what cannot be refused: its map is not the view any more, and this is the last that it is told, in place of
-    /// the `commit` of the batch.
+    /// It refused what cannot be refused, or panicked: its map is not the view any more, and this is the last that it is told, in
+    /// place of the `commit` of the batch.
     fn poisoned(&self, _error: &Refusal) {}
 }

@@ -15,9 +15,10 @@ use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, PoisonE
 #[derive(Default)]
 pub(super) struct Gate {
     closed: AtomicBool,
-    /// Why the gate never opens again. Held to look, and to change `closed`; never while a vCPU is signalled.
+    /// Why the gate never opens again. Held to look, and to change `closed`; never while a vCPU is signalled. Taken with a
+    /// mailbox's lock held, and not the other way round.
     lost: Mutex<Option<Arc<str>>>,
-    /// A vCPU has left, the gate is open, or never will be.
+    /// A vCPU has left.
     changed: Condvar,
     /// Held for an instant.
     vcpus: Mutex<Vec<Arc<Mailbox>>>,
@@ -51,19 +52,18 @@ impl Gate {
         }
     }
 
-    /// Waits until the gate is open. The caller holds nothing that a commit waits for.
+    /// Waits until the gate is open, or, with `heeds_asked`, something is asked of the vCPU, whose thread calls this. It holds
+    /// nothing that a commit waits for.
     ///
     /// # Errors
-    /// Why it never will be.
-    pub(super) fn wait(&self) -> Result<(), Arc<str>> {
-        let mut lost = self.lock();
-        while self.closed.load(Ordering::SeqCst) {
-            if let Some(why) = &*lost {
-                return Err(why.clone());
-            }
-            lost = self.changed.wait(lost).unwrap_or_else(PoisonError::into_inner);
-        }
-        Ok(())
+    /// Why it never will be open.
+    pub(super) fn wait(&self, vcpu: &Mailbox, heeds_asked: bool) -> Result<(), Arc<str>> {
+        let over = || {
+            let lost = self.lock();
+            let is_open = lost.is_some() || !self.closed.load(Ordering::SeqCst);
+            (is_open || heeds_asked && vcpu.is_asked()).then(|| lost.clone())
+        };
+        vcpu.wait_for(over).map_or(Ok(()), Err)
     }
 
     /// Closes the gate, and returns when no vCPU is inside. Called with the writers' lock held: one thread at a time.
@@ -81,8 +81,10 @@ impl Gate {
     /// Opens the gate, if it is closed and not given up.
     pub(super) fn open(&self) {
         let lost = self.lock();
-        if lost.is_none() && self.closed.swap(false, Ordering::SeqCst) {
-            self.changed.notify_all();
+        let opens = lost.is_none() && self.closed.swap(false, Ordering::SeqCst);
+        drop(lost);
+        if opens {
+            self.vcpus().iter().for_each(|vcpu| vcpu.wake());
         }
     }
 
@@ -92,16 +94,19 @@ impl Gate {
         lost.get_or_insert_with(|| why.into());
         self.closed.store(true, Ordering::SeqCst);
         drop(lost);
-        self.changed.notify_all();
-        self.call_out();
+        self.call_out().iter().for_each(|vcpu| vcpu.wake());
     }
 
     /// Has the vCPUs that are inside leave, once the gate is closed.
     fn call_out(&self) -> Vec<Arc<Mailbox>> {
         fence(Ordering::SeqCst);
-        let vcpus = self.vcpus.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let vcpus = self.vcpus();
         vcpus.iter().filter(|vcpu| vcpu.is_inside()).for_each(|vcpu| vcpu.interrupt_entry());
         vcpus
+    }
+
+    fn vcpus(&self) -> Vec<Arc<Mailbox>> {
+        self.vcpus.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<str>>> {

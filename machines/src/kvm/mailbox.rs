@@ -99,8 +99,7 @@ impl Mailbox {
     pub(super) fn ask(&self, what: Asked) {
         self.asked.fetch_or(what.bits(), Ordering::SeqCst);
         // a sleeper looks under the lock before it sleeps
-        drop(self.lock());
-        self.changed.notify_all();
+        self.wake();
         fence(Ordering::SeqCst);
         // one that is outside looks at what is asked once it says that it is inside
         if self.is_inside() {
@@ -110,8 +109,25 @@ impl Mailbox {
 
     pub(super) fn take_back(&self, what: Asked) {
         self.asked.fetch_and(!what.bits(), Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Has the thread, if it waits here, look again at what it waits for, which has changed before this.
+    pub(super) fn wake(&self) {
         drop(self.lock());
         self.changed.notify_all();
+    }
+
+    /// The thread waits until `over` returns something: after each ask and each [`Mailbox::wake`] it is called again, with the
+    /// lock held.
+    pub(super) fn wait_for<R>(&self, mut over: impl FnMut() -> Option<R>) -> R {
+        let mut state = self.lock();
+        loop {
+            if let Some(result) = over() {
+                return result;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// What is asked; a kick is taken by this.

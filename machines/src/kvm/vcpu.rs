@@ -221,7 +221,7 @@ impl VcpuLoop {
     fn enter_once(&mut self, run: bool) -> Next {
         if !self.gate.enter(&self.mailbox) {
             self.buses.park();
-            return match self.gate.wait() {
+            return match self.gate.wait(&self.mailbox, run) {
                 Ok(()) => Next::KeptOut,
                 Err(why) => Next::End(VcpuEnd::MapLost(why.as_ref().into())),
             };

@@ -21,7 +21,7 @@ pub struct ListenerGuard {
 }
 
 impl ListenerGuard {
-    /// Whether the listener refused what cannot be refused: its map is not the view any more, and it is told nothing.
+    /// Whether the listener refused what cannot be refused, or panicked: its map is not the view any more, and it is told nothing.
     pub fn is_poisoned(&self) -> bool {
         self.entry.as_ref().is_some_and(|entry| entry.is_poisoned())
     }

@@ -79,21 +79,42 @@ pub(crate) struct Listeners {
     entries: Mutex<Vec<Arc<Entry>>>,
 }
 
-/// Listeners that have been told a change, and wait for its end.
+/// Listeners that have been told a change, and wait for its end. They hear of it when this is dropped, too: by a panic.
 #[must_use = "the listeners wait for `finish`"]
 #[derive(Default)]
 pub(crate) struct Batch {
     entries: Vec<Arc<Entry>>,
+    /// Those of the first entries that have been told of the end.
+    ended: usize,
 }
 
 impl Batch {
+    fn new(entries: Vec<Arc<Entry>>) -> Self {
+        Self { entries, ended: 0 }
+    }
+
     /// Tells that the batch is over.
-    pub(crate) fn finish(self) -> Option<Box<dyn Any + Send>> {
-        for entry in self.entries.iter().filter(|entry| !entry.is_poisoned()) {
-            entry.listener.commit();
-        }
+    pub(crate) fn finish(mut self) -> Option<Box<dyn Any + Send>> {
+        self.end();
+        let entries = std::mem::take(&mut self.entries);
         // a listener may have been unregistered meanwhile: its destructor is nothing for a commit
-        (!self.entries.is_empty()).then(|| Box::new(self.entries) as Box<dyn Any + Send>)
+        (!entries.is_empty()).then(|| Box::new(entries) as Box<dyn Any + Send>)
+    }
+
+    /// Tells those that have not been told.
+    fn end(&mut self) {
+        while let Some(entry) = self.entries.get(self.ended) {
+            self.ended += 1;
+            if !entry.is_poisoned() {
+                entry.listener.commit();
+            }
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -157,12 +178,14 @@ pub(super) fn tell(
     global: Global,
     forced: bool,
 ) -> Result<Batch, Refusal> {
-    entries.iter().for_each(|entry| entry.listener.begin());
-    let mut told = Told { forced, calls: Vec::new() };
-    let result = told.all(&entries, changes, global);
-    let batch = Batch { entries };
-    match result {
-        Ok(()) => Ok(batch),
+    // whatever happens, a panic of one of them included, they hear of the end, after what is taken back
+    let batch = Batch::new(entries);
+    let mut told = Told { forced, calling: None, calls: Vec::new() };
+    match told.all(&batch.entries, changes, global) {
+        Ok(()) => {
+            told.calls.clear();
+            Ok(batch)
+        }
         Err(refusal) => {
             told.take_back();
             drop(batch.finish());
@@ -171,10 +194,13 @@ pub(super) fn tell(
     }
 }
 
-/// What has been told so far of a batch.
+/// What has been told so far of a batch. When a listener panics, it is poisoned, since what it knows nobody can say, and the others
+/// are told the inverse: no view is published.
 struct Told {
-    /// Nobody can refuse, and nothing is taken back.
+    /// Nobody can refuse.
     forced: bool,
+    /// Who is being told something.
+    calling: Option<Arc<Entry>>,
     calls: Vec<(Arc<Entry>, Arc<Event>)>,
 }
 
@@ -185,6 +211,7 @@ impl Told {
         changes: &[Change<'_>],
         (old, new): Global,
     ) -> Result<(), Refusal> {
+        entries.iter().for_each(|entry| self.call(entry, |listener| listener.begin()));
         let everybody: Vec<_> = entries.iter().collect();
         let (first, last) = Event::global(old, new);
         first.into_iter().try_for_each(|event| self.tell(&everybody, event))?;
@@ -210,8 +237,7 @@ impl Told {
             if entry.is_poisoned() || !event.is_for(&*entry.listener) {
                 continue;
             }
-            match event.tell(&*entry.listener) {
-                Ok(()) if self.forced => {}
+            match self.call(entry, |listener| event.tell(listener)) {
                 Ok(()) => self.calls.push((Arc::clone(entry), event.clone())),
                 Err(error) if self.forced => entry.poison(&error),
                 Err(error) => return Err(error),
@@ -220,15 +246,31 @@ impl Told {
         Ok(())
     }
 
+    fn call<R>(&mut self, entry: &Arc<Entry>, call: impl FnOnce(&dyn Listener) -> R) -> R {
+        self.calling = Some(entry.clone());
+        let result = call(&*entry.listener);
+        self.calling = None;
+        result
+    }
+
     /// Takes back what was told, the last first.
-    fn take_back(self) {
-        for (entry, event) in self.calls.into_iter().rev() {
+    fn take_back(&mut self) {
+        while let Some((entry, event)) = self.calls.pop() {
             if entry.is_poisoned() {
                 continue;
             }
-            if let Err(error) = event.take_back(&*entry.listener) {
+            if let Err(error) = self.call(&entry, |listener| event.take_back(listener)) {
                 entry.poison(&error);
             }
         }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(entry) = self.calling.take() {
+            entry.poison(&"it panicked".into());
+        }
+        self.take_back();
     }
 }

@@ -139,6 +139,22 @@ fn a_listener_that_does_not_take_back_what_it_was_told_is_told_no_more() {
 }
 
 #[test]
+fn a_listener_that_panics_is_told_no_more_and_the_others_hear_that_the_change_is_taken_back() {
+    let mut board = board();
+    let (calm, last, first) = <(Arc<Spy>, Arc<Spy>, Arc<Spy>)>::default();
+    let guards = [listen(&board, &calm), listen(&board, &first), listen(&board, &last)];
+    let region = ram(&board, "ram");
+    *first.first.lock().unwrap() = Some(Box::new(|| panic!("on purpose")));
+    let told = catch_unwind(AssertUnwindSafe(|| board.root.map(0x1000, &region)));
+    assert!(told.is_err() && region.address().unwrap().is_none());
+    assert_eq!(calm.counts(), [1, 1, 2], "added, taken back, told the end");
+    assert_eq!((first.counts(), last.counts()), ([1, 0, 1], [0, 0, 2]));
+    assert_eq!((&*first.poisoned.lock().unwrap(), guards[1].is_poisoned()), (&vec!["it panicked".into()], true));
+    board.map(0x1000, region);
+    assert_eq!([&calm, &first, &last].map(|spy| spy.counts()), [[2, 1, 3], [1, 0, 1], [1, 0, 3]]);
+}
+
+#[test]
 fn a_listener_cannot_start_a_transaction_but_may_drop_handles_and_leave() {
     let mut board = board();
     let spy = Arc::new(Spy::default());

@@ -1,8 +1,12 @@
 //! Memory slots that change under a running guest.
 
-use crate::board::{Board, Running, SAY};
+use crate::board::{Board, Running, SAY, in_time};
 use iced_x86::code_asm::*;
 use memory_core::{RamBlock, Width};
+use memory_dispatch::{Listener, Refusal, Section};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A host that is interpreted itself takes some milliseconds for a change of a slot.
@@ -127,6 +131,63 @@ fn a_slot_that_the_kernel_refuses_fails_the_commit_and_leaves_the_map() {
     assert_eq!(board.word(0x30_0000), 7);
     goes_on(&board, &running);
     drop(running);
+}
+
+/// Calls a function when it is told of a range that comes, after the kernel's slots have changed.
+struct AtAdd<F>(F);
+
+impl<F: Fn() + Send + Sync> Listener for AtAdd<F> {
+    fn region_add(&self, _: &Section) -> Result<(), Refusal> {
+        (self.0)();
+        Ok(())
+    }
+}
+
+/// After the accelerator's.
+const LATER: i32 = 20;
+
+#[test]
+fn a_listener_that_panics_leaves_the_slots_as_they_were_and_the_guest_goes_on() {
+    let name = "a_listener_that_panics_leaves_the_slots_as_they_were_and_the_guest_goes_on";
+    let Some(mut board) = Board::new(name) else { return };
+    counter(&board);
+    let bank = board.ram_at(0x20_0000, 0x1000, "bank");
+    let running = board.run();
+    board.said();
+    let armed = Arc::new(AtomicBool::new(false));
+    let panics = armed.clone();
+    let panics = AtAdd(move || assert!(!panics.load(Ordering::SeqCst), "on purpose"));
+    let _guard = board.system.listen(Arc::new(panics), LATER, Some(&board.memory)).unwrap();
+    let slots = || running.kvm.memory_slots().iter().map(|slot| slot.range).collect::<Vec<_>>();
+    let before = slots();
+    armed.store(true, Ordering::SeqCst);
+    let moved = catch_unwind(AssertUnwindSafe(|| bank.set_address(0x30_0000)));
+    assert!(moved.is_err() && slots() == before, "{:?}", slots());
+    goes_on(&board, &running);
+    // it is told nothing more
+    bank.set_address(0x30_0000).unwrap();
+    goes_on(&board, &running);
+    in_time("the vCPU is not paused", move || {
+        running.vcpu.pause();
+        drop(running);
+    });
+}
+
+#[test]
+fn a_vcpu_that_a_commit_keeps_out_is_paused() {
+    let Some(mut board) = Board::new("a_vcpu_that_a_commit_keeps_out_is_paused") else { return };
+    counter(&board);
+    let bank = board.ram_at(0x20_0000, 0x1000, "bank");
+    let running = board.run();
+    board.said();
+    let vcpu = running.vcpu.clone();
+    let pauses = Arc::new(AtAdd(move || {
+        vcpu.pause();
+        vcpu.resume();
+    }));
+    let _guard = board.system.listen(pauses, LATER, Some(&board.memory)).unwrap();
+    in_time("the vCPU is not paused", move || bank.set_address(0x30_0000)).unwrap();
+    goes_on(&board, &running);
 }
 
 #[test]
