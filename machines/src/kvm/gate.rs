@@ -1,6 +1,6 @@
 //! Keeping vCPUs out of guest code while memory slots change.
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Asked, Mailbox};
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence};
 
 /// What a vCPU passes each time it enters the guest.
@@ -88,13 +88,19 @@ impl Gate {
         }
     }
 
-    /// Closes the gate for ever: the kernel's map is not the machine's. Waits for nobody.
+    /// Why the gate never opens again, if it does not.
+    pub(super) fn lost(&self) -> Option<Arc<str>> {
+        self.lock().clone()
+    }
+
+    /// Closes the gate for ever: the kernel's map is not the machine's. Has all vCPUs look at it, those that have halted
+    /// outside too. Waits for nobody.
     pub(super) fn give_up(&self, why: &str) {
         let mut lost = self.lock();
         lost.get_or_insert_with(|| why.into());
         self.closed.store(true, Ordering::SeqCst);
         drop(lost);
-        self.call_out().iter().for_each(|vcpu| vcpu.wake());
+        self.call_out().iter().for_each(|vcpu| vcpu.ask(Asked::KICK));
     }
 
     /// Has the vCPUs that are inside leave, once the gate is closed.

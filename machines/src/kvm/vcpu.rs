@@ -189,6 +189,9 @@ impl VcpuLoop {
                 continue;
             }
             if stage == Stage::Halted {
+                if let Some(why) = self.gate.lost() {
+                    return VcpuEnd::MapLost(why.as_ref().into());
+                }
                 self.buses.park();
                 if !self.mailbox.sleep(arch::takes_interrupts(&mut self.vcpu)) {
                     continue;

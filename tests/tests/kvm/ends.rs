@@ -1,6 +1,6 @@
 //! Guests that end themselves, and what is reported of them.
 
-use crate::board::{Board, CODE, Registers, SAY};
+use crate::board::{Board, CODE, Registers, SAY, in_time};
 use iced_x86::code_asm::*;
 use machines::kvm::{SeenAccess, Start, VcpuEnd};
 use memory_core::{AccessRules, RamBlock};
@@ -102,13 +102,19 @@ fn a_change_that_cannot_be_refused_and_yet_is_ends_the_guests() {
     });
     let mut running = board.run();
     let late = running.kvm.start_vcpu(&Start::Real { segment: 0, ip: CODE as u16 }).unwrap();
-    board.said();
-    board.said();
+    let halts = CODE + 0x100;
+    board.load_at(halts, 16, |a| {
+        a.out(SAY, al)?;
+        a.hlt()
+    });
+    let halted = running.kvm.start_vcpu(&Start::Real { segment: 0, ip: halts as u16 }).unwrap();
+    (0..3).for_each(|_| _ = board.said());
     assert!(cover.unmap().is_err(), "this can be refused");
     assert!(running.vcpu.ended().is_none());
     drop(cover);
-    for vcpu in [&running.vcpu, &late] {
-        let report = vcpu.wait_ended();
+    for vcpu in [&running.vcpu, &late, &halted] {
+        let vcpu = vcpu.clone();
+        let report = in_time("a vCPU does not end", move || vcpu.wait_ended());
         assert!(matches!(&report.end, VcpuEnd::MapLost(why) if why.contains("memory slot")), "{report}");
     }
 }
