@@ -196,15 +196,18 @@ impl VcpuLoop {
                 if !self.mailbox.sleep(arch::takes_interrupts(&mut self.vcpu)) {
                     continue;
                 }
-                stage = Stage::Ready;
             }
             if is_flagged {
                 // only then the look at what is asked: who asks now finds the flag taken back, and sets it again
                 self.mailbox.pages().set_immediate_exit(false);
             }
             // outside of the gate: to acknowledge is a device's code, which may wait for what a commit waits for
-            if let Err(error) = arch::give_interrupt(&mut self.vcpu, &self.mailbox) {
-                return VcpuEnd::Refused(error);
+            match arch::give_interrupt(&mut self.vcpu, &self.mailbox) {
+                Ok(true) if stage == Stage::Halted => stage = Stage::Ready,
+                // what ended its sleep was withdrawn meanwhile
+                Ok(false) if stage == Stage::Halted => continue,
+                Ok(_) => {}
+                Err(error) => return VcpuEnd::Refused(error),
             }
             let next = self.enter_once(true);
             // one that was set too late to end that entry ends the next, which is told as `Again` then

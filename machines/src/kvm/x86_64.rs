@@ -177,18 +177,18 @@ pub(super) fn takes_interrupts(vcpu: &mut Vcpu) -> bool {
     vcpu.interruptible().0
 }
 
-/// Gives the guest the interrupt that waits, or asks to be told when it takes one. With controllers in the kernel it does
-/// nothing.
-pub(super) fn give_interrupt(vcpu: &mut Vcpu, mailbox: &Mailbox) -> Result<(), Error> {
+/// Gives the guest the interrupt that waits, or asks to be told when it takes one. Whether there is one. With controllers
+/// in the kernel it does nothing.
+pub(super) fn give_interrupt(vcpu: &mut Vcpu, mailbox: &Mailbox) -> Result<bool, Error> {
     if !mailbox.injects() {
-        return Ok(());
+        return Ok(false);
     }
     let (vector, more) = mailbox.next_vector(|| vcpu.interruptible() == (true, true));
     if let Some(vector) = vector {
         vcpu.interrupt(vector)?;
     }
     vcpu.ask_for_interrupt_window(more);
-    Ok(())
+    Ok(vector.is_some() || more)
 }
 
 fn each_segment(sregs: &mut kvm_sregs, set: impl Fn(&mut kvm_segment)) {

@@ -1,6 +1,6 @@
 //! Interrupts, halts, kicks, pauses.
 
-use crate::board::{Board, Registers, SAY, in_time};
+use crate::board::{Board, Registers, SAY, in_time, times};
 use devices::{
     Clock, Console, Device, Host, InterruptController, IrqLine, Realize, Realized, Surroundings,
 };
@@ -8,6 +8,7 @@ use iced_x86::code_asm::*;
 use machines::kvm::{Start, VcpuEnd};
 use memory_core::{AccessRules, EventNotifier, Plug, Width};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const HANDLER: u64 = 0x3000;
 
@@ -168,6 +169,65 @@ fn a_controller_outside_of_the_kernel_is_acknowledged_by_the_guest_that_takes_it
         board.ports.load(0x20, Width::W1, Default::default()).unwrap()
     };
     assert_eq!(read(0x0a), 0x10, "what is masked waits");
+}
+
+/// Counts how often it is acknowledged.
+#[derive(Default)]
+struct Counts(AtomicU64);
+
+impl InterruptController for Counts {
+    fn acknowledge(&self) -> u8 {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        0x40
+    }
+}
+
+#[test]
+fn an_interrupt_that_is_withdrawn_before_it_is_given_wakes_no_guest() {
+    let Some(board) = Board::new("an_interrupt_that_is_withdrawn_before_it_is_given_wakes_no_guest") else {
+        return;
+    };
+    // notes that it ran, for whoever halted
+    board.load_at(HANDLER, 16, |a| {
+        a.mov(byte_ptr(0x2010), 1)?;
+        a.iret()
+    });
+    board.memory.store(4 * 0x40, Width::W4, HANDLER, Default::default()).unwrap();
+    // counts at 0x2000 how often it came past its halt without that
+    board.load(16, |a| {
+        a.mov(sp, 0x7000)?;
+        a.out(SAY, al)?;
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.cli()?;
+        a.mov(byte_ptr(0x2010), 0)?;
+        a.sti()?;
+        a.hlt()?;
+        a.cmp(byte_ptr(0x2010), 0)?;
+        a.jne(again)?;
+        a.inc(word_ptr(0x2000))?;
+        a.jmp(again)
+    });
+    let running = board.run();
+    board.said();
+    let counts = Arc::new(Counts::default());
+    let controller: Arc<dyn InterruptController> = counts.clone();
+    let intr = running.vcpu.connect_controller(&controller);
+    let given = || counts.0.load(Ordering::SeqCst);
+    for _ in 0..times(2000) {
+        intr.set(true);
+        std::thread::yield_now();
+        running.vcpu.pause();
+        intr.set(false);
+        running.vcpu.resume();
+    }
+    let before = given();
+    intr.set(true);
+    while given() == before {
+        std::thread::yield_now();
+    }
+    running.vcpu.pause();
+    assert_eq!(board.word(0x2000), 0, "after {before} interrupts");
 }
 
 struct Panics;
