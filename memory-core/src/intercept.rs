@@ -37,10 +37,31 @@ impl Intercepts {
         &self.coalesced
     }
 
-    /// Whether all of `range` is coalesced.
+    /// What of the coalesced ranges a write may be queued in, whatever it writes: not where an event is, which a write that
+    /// begins there may hit. Ascending and disjoint.
+    pub fn queues(&self) -> impl Iterator<Item = AddrRange> {
+        self.coalesced.iter().flat_map(|range| self.between_events(*range))
+    }
+
+    fn between_events(&self, range: AddrRange) -> Vec<AddrRange> {
+        let mut parts = Vec::new();
+        // nothing once an event is at the last address of all
+        let mut first = Some(range.start());
+        for event in self.events_in(range.start(), range.last()) {
+            let before = event.offset.checked_sub(1);
+            parts.extend(first.zip(before).and_then(|(first, last)| AddrRange::new(first, last)));
+            first = event.offset.checked_add(1);
+        }
+        parts.extend(first.and_then(|first| AddrRange::new(first, range.last())));
+        parts
+    }
+
+    /// Whether a write to `range` may be queued: all of it is coalesced, and no event is in it. One that hits no event is not
+    /// queued either where one is, since who else queues by [`Intercepts::queues`] would have it overtaken.
     pub fn coalesces(&self, range: AddrRange) -> bool {
         let at = self.coalesced.partition_point(|coalesced| coalesced.last() < range.start());
         self.coalesced.get(at).is_some_and(|coalesced| coalesced.contains_range(range))
+            && self.events_in(range.start(), range.last()).next().is_none()
     }
 
     /// Whether queued writes have to be carried out before the region is accessed. It is so for ever once a range was
@@ -175,6 +196,21 @@ mod tests {
         assert!(more.without_event(at(20).key()).is_none());
         let empty = (0..1000).fold(all, |all, offset| all.without_event(at(offset).key()).unwrap());
         assert!(empty.is_empty());
+    }
+
+    #[test]
+    fn no_write_is_queued_where_an_event_is() {
+        let event = EventNotifier::new().unwrap();
+        let at = |offset| IoEvent::new(offset, Width::W2, event.clone());
+        let range = |start, last| AddrRange::new(start, last).unwrap();
+        let all = Intercepts::default().with_coalesced(range(0, 0xff)).with_coalesced(range(u64::MAX, u64::MAX));
+        // two at one place, one at each end, one that is not in a range
+        let offsets = [at(0), at(0x10), at(0x10).value(7), at(0x11), at(0xff), at(0x200), at(u64::MAX)];
+        let all = offsets.into_iter().fold(all, |all, event| all.with_event(event));
+        assert_eq!(all.queues().collect::<Vec<_>>(), [range(1, 0xf), range(0x12, 0xfe)]);
+        assert_eq!(all.coalesced(), [range(0, 0xff), range(u64::MAX, u64::MAX)]);
+        assert!(all.coalesces(range(0xe, 0xf)) && all.coalesces(range(0x12, 0x13)));
+        assert!(!all.coalesces(range(0xf, 0x10)) && !all.coalesces(range(0x10, 0x10)));
     }
 
     #[test]

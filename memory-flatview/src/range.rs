@@ -190,10 +190,10 @@ impl FlatRange {
         seen.contains(event.offset).then(|| self.address_of(event.offset, seen))
     }
 
-    /// The addresses of the range to which writes may be queued.
+    /// The addresses of the range to which any write may be queued: none at which an event is.
     pub fn coalesced(&self) -> impl Iterator<Item = AddrRange> {
         self.seen().into_iter().flat_map(move |(intercepts, seen)| {
-            intercepts.coalesced().iter().filter_map(move |range| {
+            intercepts.queues().filter_map(move |range| {
                 let range = range.intersection(seen)?;
                 AddrRange::new(self.address_of(range.start(), seen), self.address_of(range.last(), seen))
             })

@@ -216,6 +216,37 @@ fn queued_writes_reach_the_device_in_order_and_not_before_somebody_looks() {
 }
 
 #[test]
+fn an_event_among_queued_writes_is_signalled_and_what_hits_none_is_in_order() {
+    let name = "an_event_among_queued_writes_is_signalled_and_what_hits_none_is_in_order";
+    let Some(mut board) = Board::new(name) else { return };
+    let registers = Registers::plain();
+    let region = board.registers(0x3_0000, &registers);
+    region.add_coalesced(AddrRange::new(0, 0xff).unwrap()).unwrap();
+    let bell = event();
+    region.add_ioevent(IoEvent::new(0x10, Width::W2, bell.clone()).value(7)).unwrap();
+    // where there is no accelerator they are queued, too
+    board.system.coalesce(true);
+    board.load(16, |a| {
+        a.mov(ax, 0x3000)?;
+        a.mov(es, ax)?;
+        a.mov(word_ptr(0x20).es(), 1)?;
+        a.mov(word_ptr(0x10).es(), 7)?;
+        a.out(SAY, al)?;
+        // hits nothing, and is neither overtaken nor overtakes
+        a.mov(word_ptr(0x10).es(), 2)?;
+        a.mov(word_ptr(0x20).es(), 3)?;
+        a.out(SAY, al)?;
+        a.hlt()
+    });
+    let _running = board.run();
+    board.said();
+    assert_eq!(bell.take(), 1);
+    board.said();
+    board.system.flush_coalesced();
+    assert_eq!((registers.values(), bell.take()), (vec![1, 2, 3], 0));
+}
+
+#[test]
 fn queued_writes_go_where_the_map_was_when_the_region_moves() {
     let Some(mut board) = Board::new("queued_writes_go_where_the_map_was_when_the_region_moves") else {
         return;
