@@ -126,6 +126,8 @@ impl Listener for KvmListener {
     }
 
     fn coalesced_add(&self, _: &Section, range: AddrRange) -> Result<(), Refusal> {
+        // a guest that writes there and reads on the old map, which flushes nothing, would miss what it wrote
+        self.gate.close();
         self.set_coalesced(range, true)
     }
 
@@ -154,9 +156,7 @@ impl Listener for KvmListener {
     }
 
     fn commit(&self) {
-        if self.slots.is_some() {
-            self.gate.open();
-        }
+        self.gate.open();
     }
 
     fn poisoned(&self, error: &Refusal) {

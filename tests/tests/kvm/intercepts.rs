@@ -2,7 +2,10 @@
 
 use crate::board::{Board, Registers, SAY};
 use iced_x86::code_asm::*;
-use memory_core::{AccessRules, AddrRange, Endian, EventNotifier, IoEvent, Width};
+use memory_core::{AccessRules, AddrRange, Endian, EventNotifier, IoEvent, RamBlock, Width};
+use memory_dispatch::{Listener, Refusal, Section};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn event() -> EventNotifier {
     EventNotifier::new().unwrap()
@@ -244,6 +247,51 @@ fn an_event_among_queued_writes_is_signalled_and_what_hits_none_is_in_order() {
     board.said();
     board.system.flush_coalesced();
     assert_eq!((registers.values(), bell.take()), (vec![1, 2, 3], 0));
+}
+
+/// Looks whether the guest counts on at 0x2004 while a zone comes, after the accelerator has been told.
+struct LooksAtCount(Arc<RamBlock>, AtomicBool);
+
+impl Listener for LooksAtCount {
+    fn coalesced_add(&self, _: &Section, _: AddrRange) -> Result<(), Refusal> {
+        let count = || {
+            let mut bytes = [0; 4];
+            assert!(self.0.read(0x2004, &mut bytes));
+            bytes
+        };
+        let (before, _) = (count(), std::hint::black_box((0..1_000_000u64).sum::<u64>()));
+        self.1.store(before == count(), Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[test]
+fn no_guest_runs_while_a_zone_of_queued_writes_comes() {
+    let Some(mut board) = Board::new("no_guest_runs_while_a_zone_of_queued_writes_comes") else { return };
+    let memory = board.registers(0x3_0000, &Registers::plain());
+    let region = board.tree().mmio("ports", 8u64, AccessRules::new(), Registers::plain()).build().unwrap();
+    let ports = board.map_port(0x300, region);
+    board.load(16, |a| {
+        a.out(SAY, al)?;
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.inc(dword_ptr(0x2004))?;
+        a.jmp(again)
+    });
+    let block = board.tree().read(|tree| tree.get(board.ram.id()).unwrap().kind().block().cloned());
+    let looks = Arc::new(LooksAtCount(block.unwrap().unwrap(), AtomicBool::new(false)));
+    let _running = board.run();
+    board.said();
+    let _guard = board.system.listen(looks.clone(), 20, None).unwrap();
+    let count = || board.memory.load(0x2004, Width::W4, Default::default()).unwrap();
+    for region in [memory, ports] {
+        region.add_coalesced(AddrRange::new(0, 3).unwrap()).unwrap();
+        assert!(looks.1.swap(false, Ordering::SeqCst), "{}", region.name());
+        let before = count();
+        while count() == before {
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[test]
