@@ -203,7 +203,8 @@ mod tests {
         let event = EventNotifier::new().unwrap();
         let at = |offset| IoEvent::new(offset, Width::W2, event.clone());
         let range = |start, last| AddrRange::new(start, last).unwrap();
-        let all = Intercepts::default().with_coalesced(range(0, 0xff)).with_coalesced(range(u64::MAX, u64::MAX));
+        let all =
+            Intercepts::default().with_coalesced(range(0, 0xff)).with_coalesced(range(u64::MAX, u64::MAX));
         // two at one place, one at each end, one that is not in a range
         let offsets = [at(0), at(0x10), at(0x10).value(7), at(0x11), at(0xff), at(0x200), at(u64::MAX)];
         let all = offsets.into_iter().fold(all, |all, event| all.with_event(event));

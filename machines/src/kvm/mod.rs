@@ -101,9 +101,14 @@ pub struct KvmConfig {
 /// Who is told when a vCPU has ended.
 type OnEnd = Arc<dyn Fn(&VcpuReport) + Send + Sync>;
 
-/// A machine on KVM. Dropping it stops its vCPUs and waits for their threads.
+/// A machine on KVM. Dropping it stops its vCPUs and waits for their threads: not to be done from a device's callback, in a
+/// transaction or in a listener, which a vCPU may be in or wait for.
 pub struct Kvm {
     on_end: Option<OnEnd>,
+    /// The number of the next vCPU.
+    next: u64,
+    /// One of that number that could not be put at its start: the kernel has it, and makes no second.
+    spare: Option<Vcpu>,
     vcpus: Vec<(VcpuControl, Option<JoinHandle<()>>)>,
     gate: Arc<Gate>,
     /// Unregistered before the VM goes.
@@ -137,15 +142,29 @@ impl Kvm {
         let gate = Arc::<Gate>::default();
         let ring = KernelRing::new(vm.clone(), memory.id(), ports.map(|ports| ports.id()));
         let system = memory.memory_system();
-        system.set_coalesced_ring(ring.clone());
         let slots = KvmListener::memory(&vm, &gate);
         let mut listeners = vec![system.listen(slots.clone(), PRIORITY, Some(memory))?];
         if let Some(ports) = ports {
             listeners.push(system.listen(KvmListener::ports(&vm, &gate), PRIORITY, Some(ports))?);
         }
+        // only now, when nothing can fail any more: no vCPU has queued anything yet
+        system.set_coalesced_ring(ring.clone());
         let (memory, ports, vcpus) = (memory.clone(), ports.cloned(), Vec::new());
-        let on_end = None;
-        Ok(Self { on_end, vcpus, gate, listeners, slots, _ring: ring, vm, memory, ports, config })
+        let (on_end, next, spare) = (None, 0, None);
+        Ok(Self {
+            on_end,
+            next,
+            spare,
+            vcpus,
+            gate,
+            listeners,
+            slots,
+            _ring: ring,
+            vm,
+            memory,
+            ports,
+            config,
+        })
     }
 
     /// Names who is told when one of the vCPUs that are made after this has ended, for whatever reason: on its thread, which does
@@ -159,9 +178,16 @@ impl Kvm {
     /// # Errors
     /// The kernel's, or no thread.
     pub fn start_vcpu(&mut self, start: &Start) -> Result<VcpuControl, KvmError> {
-        let id = self.vcpus.len() as u64;
-        let vcpu = Vcpu::new(&self.vm, id).map_err(refused("make a vCPU"))?;
-        arch::start(&vcpu, id, start).map_err(refused("set a vCPU's registers"))?;
+        let id = self.next;
+        let vcpu = match self.spare.take() {
+            Some(vcpu) => vcpu,
+            None => Vcpu::new(&self.vm, id).map_err(refused("make a vCPU"))?,
+        };
+        if let Err(error) = arch::start(&vcpu, id, start) {
+            self.spare = Some(vcpu);
+            return Err(refused("set a vCPU's registers")(error));
+        }
+        self.next += 1;
         let mailbox = Arc::new(Mailbox::new(vcpu.pages().clone(), !self.config.irqchip));
         self.gate.add(&mailbox);
         let handle = |space: &Arc<AddressSpace>| {
@@ -269,7 +295,7 @@ impl VcpuControl {
 
     /// Has the vCPU stay out of the guest until [`VcpuControl::resume`], however often this is called. Returns when it does,
     /// or has ended; what the kernel has queued of its writes is carried out then. Not to be called from a device's
-    /// callback, which the vCPU may be in.
+    /// callback, which the vCPU may be in, nor in a transaction or a listener, whose lock the vCPU may wait for.
     pub fn pause(&self) {
         self.mailbox.ask(Asked::PAUSE);
         self.mailbox.wait_paused();

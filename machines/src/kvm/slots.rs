@@ -219,6 +219,8 @@ fn wanted(section: &Section, page_size: u64) -> Option<SlotPlace> {
     let offset = read.offset().checked_add(start - range.start())?;
     let host = block.host_address(offset, last - start + 1)?;
     let logged = !section.log().is_empty();
+    // memory that the host itself may not write
+    let read_only = read_only || block.is_read_only();
     let place = SlotPlace { guest, block: block.clone(), offset, read_only, logged };
     (host as u64).is_multiple_of(page_size).then_some(place)
 }

@@ -67,6 +67,17 @@ pub(super) struct Queued {
     pub(super) len: usize,
 }
 
+/// The result of `call`, which is made again as long as a signal interrupts it: to make a machine or a vCPU takes long enough
+/// for that.
+fn until_done<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    loop {
+        match call() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            done => return done,
+        }
+    }
+}
+
 /// A virtual machine of the kernel.
 pub(super) struct Vm {
     /// Before the blocks: they go last.
@@ -84,7 +95,7 @@ impl Vm {
     /// A machine with no memory and no vCPU. With `keeps_marks` marks of the dirty log stay until they are cleared, if the
     /// kernel offers that.
     pub(super) fn new(kvm: Kvm, keeps_marks: bool) -> Result<Self, Error> {
-        let fd = kvm.create_vm()?;
+        let fd = until_done(|| kvm.create_vm())?;
         // the offer is a set of bits, and another of them would have all pages marked at the start
         let offered = fd.check_extension_raw(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.into());
         let keep = u64::from(KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE);
@@ -110,6 +121,7 @@ impl Vm {
         let out_of_bounds = || Error::new(libc::EINVAL);
         let len = (place.guest.last() - place.guest.start()).checked_add(1).ok_or_else(out_of_bounds)?;
         let host = place.block.host_address(place.offset, len).ok_or_else(out_of_bounds)?;
+        // what a guest must not write in any case is no caller's to know
         let read_only = place.read_only || place.block.is_read_only();
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
         let region = kvm_userspace_memory_region {
@@ -218,5 +230,23 @@ impl Vm {
     /// Whether the kernel queues writes to memory, or to ports.
     pub(super) fn coalesces(&self, port: bool) -> bool {
         self.fd.check_extension(if port { Cap::CoalescedPio } else { Cap::CoalescedMmio })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_a_signal_interrupts_is_made_again_and_no_other() {
+        let answers = |first: i32| {
+            let mut calls = 0;
+            let done = until_done(|| {
+                calls += 1;
+                if calls == 1 { Err(Error::new(first)) } else { Ok(()) }
+            });
+            (calls, done.is_ok())
+        };
+        assert_eq!((answers(libc::EINTR), answers(libc::EEXIST)), ((2, true), (1, false)));
     }
 }

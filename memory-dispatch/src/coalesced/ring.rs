@@ -74,7 +74,8 @@ impl MemorySystem {
         let inner = self.inner();
         inner.flush_coalesced();
         let coalesced = inner.coalesced();
-        coalesced.lock().accelerator = Some(Arc::downgrade(&ring));
+        let mut drain = coalesced.lock();
+        drain.accelerator = Some(Arc::downgrade(&ring));
         coalesced.accelerated.store(true, Ordering::SeqCst);
     }
 }
@@ -89,7 +90,11 @@ impl SystemInner {
         }
         // held all the while: what is taken first is queued first
         let mut drain = coalesced.lock();
-        let Some(ring) = drain.accelerator.as_ref().and_then(Weak::upgrade) else { return };
+        let Some(ring) = drain.accelerator.as_ref().and_then(Weak::upgrade) else {
+            // the accelerator is gone: nobody has to look any more
+            coalesced.accelerated.store(false, Ordering::SeqCst);
+            return;
+        };
         let mut space: Option<Arc<AddressSpace>> = None;
         while let Some(write) = ring.take() {
             if space.as_ref().is_none_or(|space| space.id() != write.space) {
@@ -128,6 +133,34 @@ impl Drain {
             let (target, value) = (part.target().clone(), order.decode(bytes));
             let attrs = TxAttrs::default();
             self.absorbed.push_back(QueuedWrite { target, offset, width, value, order, attrs });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl CoalescedRing for Nothing {
+        fn take(&self) -> Option<CoalescedWrite> {
+            None
+        }
+    }
+
+    #[test]
+    fn an_accelerator_that_is_gone_costs_nothing() {
+        let system = MemorySystem::new();
+        let is_pending = || system.inner().coalesced().is_pending();
+        for _ in 0..2 {
+            let ring = Arc::new(Nothing);
+            system.set_coalesced_ring(ring.clone());
+            system.flush_coalesced();
+            assert!(is_pending(), "it may queue at any time");
+            drop(ring);
+            system.flush_coalesced();
+            assert!(!is_pending());
         }
     }
 }

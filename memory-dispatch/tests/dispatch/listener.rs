@@ -149,7 +149,10 @@ fn a_listener_that_panics_is_told_no_more_and_the_others_hear_that_the_change_is
     assert!(told.is_err() && region.address().unwrap().is_none());
     assert_eq!(calm.counts(), [1, 1, 2], "added, taken back, told the end");
     assert_eq!((first.counts(), last.counts()), ([1, 0, 1], [0, 0, 2]));
-    assert_eq!((&*first.poisoned.lock().unwrap(), guards[1].is_poisoned()), (&vec!["it panicked".into()], true));
+    assert_eq!(
+        (&*first.poisoned.lock().unwrap(), guards[1].is_poisoned()),
+        (&vec!["it panicked".into()], true)
+    );
     board.map(0x1000, region);
     assert_eq!([&calm, &first, &last].map(|spy| spy.counts()), [[2, 1, 3], [1, 0, 1], [1, 0, 3]]);
 }

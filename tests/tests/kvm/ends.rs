@@ -120,6 +120,28 @@ fn a_change_that_cannot_be_refused_and_yet_is_ends_the_guests() {
 }
 
 #[test]
+fn a_vcpu_that_could_not_start_is_tried_again() {
+    const NAME: &str = "a_vcpu_that_could_not_start_is_tried_again";
+    let Some(board) = Board::new(NAME) else { return };
+    board.load(16, |a| {
+        a.out(SAY, al)?;
+        a.hlt()
+    });
+    let mut kvm = board.kvm(false);
+    // page tables where no processor has memory
+    let nowhere = Start::Long { rip: CODE, rsp: 0x7000, cr3: 1 << 60 };
+    if kvm.start_vcpu(&nowhere).is_ok() {
+        return tests::skip(NAME, "this kernel takes any page tables");
+    }
+    assert!(kvm.start_vcpu(&nowhere).is_err());
+    let vcpu = kvm.start_vcpu(&Start::Real { segment: 0, ip: CODE as u16 }).unwrap();
+    board.said();
+    kvm.start_vcpu(&Start::Real { segment: 0, ip: CODE as u16 }).unwrap();
+    board.said();
+    assert!(vcpu.ended().is_none());
+}
+
+#[test]
 fn a_guest_that_writes_without_end_is_stopped() {
     let Some(board) = Board::new("a_guest_that_writes_without_end_is_stopped") else { return };
     board.load(16, |a| {

@@ -1,9 +1,7 @@
 //! Interrupts, halts, kicks, pauses.
 
 use crate::board::{Board, Registers, SAY, in_time, times};
-use devices::{
-    Clock, Console, Device, Host, InterruptController, IrqLine, Realize, Realized, Surroundings,
-};
+use devices::{Clock, Console, Device, Host, InterruptController, IrqLine, Realize, Realized, Surroundings};
 use iced_x86::code_asm::*;
 use machines::kvm::{Start, VcpuEnd};
 use memory_core::{AccessRules, EventNotifier, Plug, Width};

@@ -4,6 +4,7 @@ use crate::board::{Board, Running, SAY, in_time};
 use iced_x86::code_asm::*;
 use memory_core::{RamBlock, Width};
 use memory_dispatch::{Listener, Refusal, Section};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -198,6 +199,21 @@ fn a_map_that_the_kernel_refuses_is_an_error_of_the_accelerator() {
     board.ram_at(1 << 60, 0x1000, "bank");
     let refused = machines::kvm::Kvm::new(&board.memory, None, Default::default());
     assert!(matches!(refused, Err(machines::kvm::KvmError::Map(_))), "{refused:?}");
+}
+
+#[test]
+fn memory_that_the_host_may_not_write_is_a_slot_that_guests_do_not_write() {
+    let name = "memory_that_the_host_may_not_write_is_a_slot_that_guests_do_not_write";
+    let Some(mut board) = Board::new(name) else { return };
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&[0x5a; 0x1000]).unwrap();
+    let block = RamBlock::builder(0x1000u64).file(file, 0).read_only().build().unwrap();
+    let region = board.tree().ram("file", block).build().unwrap();
+    board.map(0x20_0000, region);
+    let kvm = board.kvm(false);
+    let slots = kvm.memory_slots();
+    let slot = slots.iter().find(|slot| slot.range.start() == 0x20_0000).unwrap();
+    assert!(slot.read_only);
 }
 
 #[test]

@@ -29,10 +29,13 @@ impl SharedPages {
         // SAFETY: the call takes a number and returns one.
         let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let page_size = usize::try_from(page_size).map_err(|_| Error::last())?;
+        if len < size_of::<kvm_run>() {
+            return Err(Error::new(libc::EINVAL));
+        }
         let (protection, fd) = (libc::PROT_READ | libc::PROT_WRITE, vcpu.as_raw_fd());
         // SAFETY: a new mapping, where the kernel likes it, of a descriptor that is open.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd, 0) };
-        if base == libc::MAP_FAILED || len < size_of::<kvm_run>() {
+        if base == libc::MAP_FAILED {
             return Err(Error::last());
         }
         let base = NonNull::new(base.cast()).ok_or_else(Error::last)?;

@@ -1,6 +1,6 @@
 //! One virtual CPU of the kernel, and what it comes back with.
 
-use super::{SharedPages, Vm};
+use super::{SharedPages, Vm, until_done};
 use crate::sync::{Arc, Mutex, PoisonError};
 use kvm_bindings::kvm_interrupt;
 use kvm_ioctls::{Error, VcpuExit, VcpuFd};
@@ -49,7 +49,7 @@ pub(in crate::kvm) struct Vcpu {
 impl Vcpu {
     /// The vCPU of that number.
     pub(in crate::kvm) fn new(vm: &Arc<Vm>, id: u64) -> Result<Self, Error> {
-        let fd = vm.fd.create_vcpu(id)?;
+        let fd = until_done(|| vm.fd.create_vcpu(id))?;
         let pages = SharedPages::map(&fd, vm.fd.run_size())?;
         vm.share_ring(&pages);
         Ok(Self { fd, pages, is_given: false, vm: vm.clone() })
