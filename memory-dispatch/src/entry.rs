@@ -29,6 +29,8 @@ pub enum EntryKind {
     Reset,
     /// A translation for a snapshot of guest memory, or an IOMMU that hears what is wanted of it or replays what it maps.
     Translation,
+    /// The copy of a host mapping that goes back to registers which are no longer where they were mapped.
+    WriteBack,
     /// An access to a PCI function's configuration space, which comes by way of its host bridge.
     Configuration,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for EntryKind {
             Self::BackEnd => "a back end",
             Self::Reset => "a reset",
             Self::Translation => "a translation",
+            Self::WriteBack => "a mapping that is written back",
             Self::Configuration => "a configuration access",
         })
     }

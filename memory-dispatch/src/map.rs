@@ -1,10 +1,11 @@
 //! Guest memory as the host's: mapped where it can be, bounced where it cannot.
 
-use crate::access::{Access, Found, direct, is_memory};
+use crate::access::{Access, Found, Reached, direct, is_memory};
+use crate::chain;
 use crate::hints;
 use crate::section::Pin;
 use crate::space::AddressSpace;
-use crate::sync::{Arc, MutexGuard, PoisonError};
+use crate::sync::{Arc, MutexGuard, PoisonError, Weak};
 use memory_core::{Backing, BusFault, Target, TxAttrs};
 use memory_flatview::{FlatRange, Part, RangeFlags, View};
 use std::collections::VecDeque;
@@ -57,20 +58,49 @@ pub(crate) struct Bounce {
 }
 
 enum Memory {
-    /// The block's own bytes from an offset on.
-    Direct { pin: Pin, offset: u64 },
-    /// A copy, out of the buffers of a space, which takes it back.
-    Bounced { copy: Vec<u8>, space: Arc<AddressSpace>, attrs: TxAttrs },
+    /// The block's own bytes from an offset on. It may be that several regions show them, one after the other.
+    Direct { pin: Pin, offset: u64, _further: Vec<Pin> },
+    /// Apart, so that a guard of memory is as small as can be.
+    Bounced(Box<Bounced>),
+}
+
+/// A copy of what cannot be lent.
+struct Bounced {
+    bytes: Vec<u8>,
+    /// Where it came from, and goes back to.
+    place: Reached,
+    attrs: TxAttrs,
+    /// Whose buffers it is of. Weak: a device may keep a guard, and is kept by what spaces show.
+    space: Weak<AddressSpace>,
+}
+
+impl Bounced {
+    /// Writes the first `written` bytes back.
+    fn write_back(&self, written: usize) -> Result<(), BusFault> {
+        let bytes = self.bytes.get(..written).unwrap_or(&self.bytes);
+        let space = self.space.upgrade().and_then(|space| space.system().space(self.place.space));
+        let (space, target) = space.zip(self.place.pin.target()).ok_or(BusFault::DECODE)?;
+        let Reached { offset, address, .. } = self.place;
+        space.access(self.attrs, |access| access.write_pinned(target, offset, address, bytes))
+    }
+}
+
+impl Drop for Bounced {
+    fn drop(&mut self) {
+        if let Some(space) = self.space.upgrade() {
+            space.give_bounce_back(self.bytes.len());
+        }
+    }
 }
 
 /// Guest memory that the host may read and write until it is unmapped. QEMU's name: `address_space_map`.
 ///
 /// Direct memory stays what it was when it was mapped: a later change of the map, read-only included, revokes nothing,
-/// and the memory's owner lives as long as the guard. A bounced mapping is a copy, written back by
-/// [`MapGuard::unmap`]; dropped without, it writes nothing.
+/// and the memory's owner lives as long as the guard. A bounced mapping is a copy, which [`MapGuard::unmap`] writes back
+/// to the registers that were mapped, wherever they are by then; dropped without, it writes nothing.
 ///
-/// Of direct memory it holds a [`Pin`] and nothing else: a reference to the space as well would be one that all threads
-/// count which map anything at all.
+/// It holds a [`Pin`] of each region that it covers and nothing else: a reference to the space as well would be one that all
+/// threads count which map anything at all.
 pub struct MapGuard {
     address: u64,
     len: usize,
@@ -112,11 +142,11 @@ impl MapGuard {
             return false;
         }
         match &self.memory {
-            Memory::Direct { pin, offset: start } => {
+            Memory::Direct { pin, offset: start, .. } => {
                 let block = pin.target().and_then(Target::block);
                 block.is_some_and(|block| block.read(start.wrapping_add(offset as u64), bytes))
             }
-            Memory::Bounced { copy, .. } => copy.get(offset..offset + bytes.len()).is_some_and(|from| {
+            Memory::Bounced(copy) => copy.bytes.get(offset..offset + bytes.len()).is_some_and(|from| {
                 bytes.copy_from_slice(from);
                 true
             }),
@@ -130,11 +160,11 @@ impl MapGuard {
             return false;
         }
         match &mut self.memory {
-            Memory::Direct { pin, offset: start } => {
+            Memory::Direct { pin, offset: start, .. } => {
                 let block = pin.target().and_then(Target::block);
                 block.is_some_and(|block| block.write(start.wrapping_add(offset as u64), bytes))
             }
-            Memory::Bounced { copy, .. } => copy.get_mut(offset..offset + bytes.len()).is_some_and(|to| {
+            Memory::Bounced(copy) => copy.bytes.get_mut(offset..offset + bytes.len()).is_some_and(|to| {
                 to.copy_from_slice(bytes);
                 true
             }),
@@ -145,28 +175,19 @@ impl MapGuard {
         offset.checked_add(len).is_some_and(|end| end <= self.len)
     }
 
-    /// Ends the mapping. The first `written` bytes of a copy go to the guest.
+    /// Ends the mapping. The first `written` bytes of a copy go to the registers that were mapped, also if these have moved or
+    /// been covered since; their callbacks run here.
     ///
     /// # Errors
-    /// More bytes than were mapped: nothing is written back then. Or the fault of the write.
+    /// More bytes than were mapped: nothing is written back then. Or the fault of the write: an access error if the device
+    /// was unplugged, a decode error if the space is gone.
     pub fn unmap(self, written: usize) -> Result<(), MapError> {
         if written > self.len {
             return Err(MapError::TooLong { written, mapped: self.len });
         }
         match &self.memory {
-            Memory::Bounced { copy, space, attrs } if self.direction == Direction::Write => {
-                let written = copy.get(..written).unwrap_or(copy);
-                Ok(space.write(self.address, written, *attrs)?)
-            }
+            Memory::Bounced(copy) if self.direction == Direction::Write => Ok(copy.write_back(written)?),
             _ => Ok(()),
-        }
-    }
-}
-
-impl Drop for MapGuard {
-    fn drop(&mut self) {
-        if let Memory::Bounced { copy, space, .. } = &self.memory {
-            space.give_bounce_back(copy.len());
         }
     }
 }
@@ -191,78 +212,60 @@ pub(crate) fn is_refused(range: &FlatRange, part: &Part, direction: Direction) -
     direction == Direction::Write && (read_only || range.flags().contains(RangeFlags::READ_ONLY))
 }
 
-/// How many of `len` bytes from `address` on are one stretch of host memory, of which `found` is the first range: neighbours
-/// that go on in the same block count.
+/// Memory that is lent: who shows its first byte, the offset of that in the block, the bytes, and who else shows some.
+type Lent = (Pin, u64, usize, Vec<Pin>);
+
+/// Memory at `address` in a view, up to `len` bytes of it; `None` if there is none that is lent as it is.
 #[inline]
-fn direct_len(view: &View, found: &FlatRange, address: u64, len: usize, direction: Direction) -> usize {
-    let rest = found.range().last() - address;
-    if rest >= len as u64 - 1 { len } else { direct_len_on(view, found, address, len, direction) }
+fn lend(view: &View, address: u64, len: usize, direction: Direction, attrs: TxAttrs) -> Option<Lent> {
+    let range = hints::find(view, address).filter(|_| len > 0)?;
+    let (part, offset) = direct(&Found::inside(range, address), direction)?;
+    if is_refused(range, part, direction) || (attrs.is_memory_only() && !is_memory(part.target())) {
+        return None;
+    }
+    let pin = Pin::new(part.target());
+    let rest = range.range().last() - address;
+    if rest >= len as u64 - 1 {
+        return Some((pin, offset, len, Vec::new()));
+    }
+    let (len, further) = goes_on(view, range, address, len, direction);
+    Some((pin, offset, len, further))
 }
 
-/// As above, beyond the end of the first range.
+/// How many of `len` bytes from `address` on, which is in `first`, are one stretch of host memory: neighbours that go on in the
+/// same block count. And who shows those, if it is another region.
 #[cold]
-fn direct_len_on(view: &View, found: &FlatRange, address: u64, len: usize, direction: Direction) -> usize {
-    let block = |range| {
-        let (part, offset) = direct(&Found::inside(range, range.range().start()), direction)?;
-        Some((Arc::as_ptr(part.target().block()?), offset))
-    };
-    let Some((first, start)) = block(found) else { return 0 };
-    let mut end = found.range().last();
-    // the distance from the range's start is that in the block, for as long as neighbours go on
+fn goes_on(
+    view: &View,
+    first: &FlatRange,
+    address: u64,
+    len: usize,
+    direction: Direction,
+) -> (usize, Vec<Pin>) {
+    let direct = |range| direct(&Found::inside(range, range.range().start()), direction);
+    let (mut end, mut further) = (first.range().last(), Vec::new());
+    let Some((part, start)) = direct(first) else { return (at_most(end - address, len), further) };
+    let mut pinned = part.target();
     while let Some(next) = end.checked_add(1).and_then(|next| view.find(next)) {
-        let distance = next.range().start() - found.range().start();
-        let goes_on = block(next)
-            .is_some_and(|(block, offset)| block == first && start.checked_add(distance) == Some(offset));
-        if !goes_on || end - address >= len as u64 {
+        // the distance from the range's start is that in the block, for as long as neighbours go on
+        let distance = next.range().start() - first.range().start();
+        let Some((part, offset)) = direct(next) else { break };
+        let is_same = part.target().block().map(Arc::as_ptr) == pinned.block().map(Arc::as_ptr);
+        if !is_same || start.checked_add(distance) != Some(offset) || end - address >= len as u64 {
             break;
+        }
+        if !Arc::ptr_eq(part.target(), pinned) {
+            pinned = part.target();
+            further.push(Pin::new(pinned));
         }
         end = next.range().last();
     }
-    at_most(end - address, len)
+    (at_most(end - address, len), further)
 }
 
 /// `rest` and one more byte, but at most `len`.
 fn at_most(rest: u64, len: usize) -> usize {
     usize::try_from(rest).map_or(len, |rest| rest.saturating_add(1).min(len))
-}
-
-/// How a range can be mapped.
-enum Plan {
-    Direct(Pin, u64, usize),
-    /// Behind an IOMMU, up to so many bytes.
-    Behind(usize),
-    Bounce(usize),
-}
-
-impl Plan {
-    #[inline]
-    fn new(
-        view: &View,
-        address: u64,
-        len: usize,
-        direction: Direction,
-        attrs: TxAttrs,
-    ) -> Result<Self, BusFault> {
-        let range = hints::find(view, address).filter(|_| len > 0).ok_or(BusFault::DECODE)?;
-        let part = match direction {
-            Direction::Read => range.read(),
-            Direction::Write => range.write(),
-        };
-        let part = part.ok_or(BusFault::DECODE)?;
-        if is_refused(range, part, direction) {
-            return Err(BusFault::DECODE);
-        }
-        if attrs.is_memory_only() && !is_memory(part.target()) {
-            return Err(BusFault::ACCESS);
-        }
-        if let Some((part, offset)) = direct(&Found::inside(range, address), direction) {
-            let len = direct_len(view, range, address, len, direction);
-            return Ok(Self::Direct(Pin::new(part.target()), offset, len));
-        }
-        let most = at_most(range.range().last() - address, len);
-        let is_translated = matches!(part.target().backing(), Backing::Iommu(_));
-        Ok(if is_translated { Self::Behind(most) } else { Self::Bounce(most) })
-    }
 }
 
 impl AddressSpace {
@@ -295,41 +298,51 @@ impl AddressSpace {
         direction: Direction,
         attrs: TxAttrs,
     ) -> Result<MapGuard, MapError> {
-        let (generation, plan) = {
+        let (generation, lent) = {
             let view = self.look();
-            (view.generation(), Plan::new(&view, address, len, direction, attrs)?)
+            (view.generation(), lend(&view, address, len, direction, attrs))
         };
-        let guard = |memory, len, invalidations| MapGuard {
-            address,
-            len,
-            direction,
-            generation,
-            invalidations,
-            memory,
+        let Some((pin, offset, len, further)) = lent else {
+            return self.map_further(address, len, direction, attrs);
         };
-        let (wanted, invalidations) = match plan {
-            Plan::Direct(pin, offset, len) => return Ok(guard(Memory::Direct { pin, offset }, len, None)),
-            Plan::Bounce(wanted) => (wanted, None),
-            Plan::Behind(most) => {
-                let invalidations = Some(self.system().iotlb().invalidations());
-                // an IOMMU is a device: it is asked with the view that was looked at let go of
-                let view = self.look();
-                let lent = Access::new(self, &view, attrs).lend(address, most, direction)?;
-                if let Some((target, offset, len)) = lent {
-                    let pin = Pin::from(target);
-                    return Ok(guard(Memory::Direct { pin, offset }, len, invalidations));
-                }
-                (most, invalidations)
-            }
-        };
-        let len = self.take_bounce(wanted).ok_or(MapError::Busy)?;
-        // from here on the guard gives the buffer back, whatever happens
-        let copy = Memory::Bounced { copy: vec![0; len], space: self.clone(), attrs };
-        let mut guard = guard(copy, len, invalidations);
-        if let (Direction::Read, Memory::Bounced { copy, .. }) = (direction, &mut guard.memory) {
-            self.read(address, copy, attrs)?;
+        let memory = Memory::Direct { pin, offset, _further: further };
+        Ok(MapGuard { address, len, direction, generation, invalidations: None, memory })
+    }
+
+    /// Maps what is behind an IOMMU, or is no memory, or is refused.
+    #[cold]
+    fn map_further(
+        self: &Arc<Self>,
+        address: u64,
+        len: usize,
+        direction: Direction,
+        attrs: TxAttrs,
+    ) -> Result<MapGuard, MapError> {
+        chain::check_unlocked()?;
+        let invalidations = self.system().iotlb().invalidations();
+        let view = self.look();
+        let generation = view.generation();
+        let access = Access::new(self, &view, attrs);
+        let place = access.reach(address, len, direction)?;
+        let is_translated = (place.space, place.address) != (self.id(), address);
+        let invalidations = is_translated.then_some(invalidations);
+        let guard = |memory, len| MapGuard { address, len, direction, generation, invalidations, memory };
+        if place.is_memory {
+            let Reached { pin, offset, len, .. } = place;
+            return Ok(guard(Memory::Direct { pin, offset, _further: Vec::new() }, len));
         }
-        Ok(guard)
+        let len = self.take_bounce(place.len).ok_or(MapError::Busy)?;
+        // from here on the copy gives itself back, whatever happens
+        let space = Arc::downgrade(self);
+        let mut copy = Box::new(Bounced { bytes: vec![0; len], place, attrs, space });
+        let read = match direction {
+            Direction::Read => access.read(address, &mut copy.bytes),
+            Direction::Write => Ok(()),
+        };
+        // who waits for a buffer is woken on no view
+        drop(view);
+        read?;
+        Ok(guard(Memory::Bounced(copy), len))
     }
 
     fn bounce(&self) -> MutexGuard<'_, Bounce> {

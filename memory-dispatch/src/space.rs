@@ -146,8 +146,9 @@ impl AddressSpace {
         old
     }
 
+    /// Runs an access on the published view, unless this thread holds the lock of a `Locked` device.
     #[inline(always)]
-    fn access<R>(
+    pub(crate) fn access<R>(
         &self,
         attrs: TxAttrs,
         run: impl FnOnce(&Access<'_>) -> Result<R, BusFault>,

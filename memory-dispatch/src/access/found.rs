@@ -84,6 +84,16 @@ impl<'a> Found<'a> {
     }
 }
 
+impl Found<'_> {
+    /// Whether `len` bytes that are written at the address are written to `target`, from `offset` of its region on.
+    pub(super) fn writes_to(&self, target: &Target, offset: u64, len: usize) -> bool {
+        let is_it = |part: &Part| std::ptr::eq(&**part.target(), target) && self.offset(part) == offset;
+        !self.is_read_only()
+            && self.range.write().is_some_and(is_it)
+            && self.rest() >= (len as u64).saturating_sub(1)
+    }
+}
+
 /// The page of host memory at `address`, if all of it is in the range and takes such accesses directly.
 pub(crate) fn page(found: Found<'_>, address: u64, write: bool) -> Option<HostPage> {
     let part = if write { found.range.write()? } else { found.range.read()? };

@@ -2,6 +2,7 @@
 
 use super::Access;
 use super::found::{Found, is_memory};
+use crate::entry::EntryKind;
 use memory_core::{Backing, BoundMmio, BusFault, ByteOrder, PAGE_SIZE, Permissions, RamBlock, Target, Width};
 use memory_flatview::Part;
 
@@ -118,6 +119,66 @@ impl Access<'_> {
             Backing::Reservation => (rest.len(), self.unassigned()),
             Backing::Ram(_) | Backing::RamDevice(_) | Backing::Rom(_) => (rest.len(), Err(BusFault::DECODE)),
         }
+    }
+
+    /// Writes `bytes` to what a pin has led to, from `offset` of its region on, which was seen at `address`. If it still is they
+    /// go the way of every write, events and queues included; it may as well have moved, be hidden or read-only now, and
+    /// gets them all the same.
+    ///
+    /// # Errors
+    /// The faults of all pieces, OR-ed; an access error if its device was unplugged.
+    pub(crate) fn write_pinned(
+        &self,
+        target: &Target,
+        offset: u64,
+        address: u64,
+        bytes: &[u8],
+    ) -> Result<(), BusFault> {
+        if Found::at(self.view, address).is_some_and(|found| found.writes_to(target, offset, bytes.len())) {
+            return self.write(address, bytes);
+        }
+        match target.backing() {
+            Backing::RomDevice(block, _) if self.attrs.is_debug() => {
+                if write_block(target, block, offset, bytes) { Ok(()) } else { Err(BusFault::ERROR) }
+            }
+            Backing::RamDevice(block) => {
+                if write_block(target, block, offset, bytes) {
+                    Ok(())
+                } else {
+                    Err(BusFault::ERROR)
+                }
+            }
+            Backing::Mmio(mmio) | Backing::RomDevice(_, mmio) => {
+                self.write_registers(target, mmio, offset, bytes)
+            }
+            _ => self.unassigned(),
+        }
+    }
+
+    /// Writes registers that the view need not show.
+    fn write_registers(
+        &self,
+        target: &Target,
+        mmio: &BoundMmio,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), BusFault> {
+        if self.attrs.is_debug() {
+            return Err(BusFault::ACCESS);
+        }
+        let (system, order) = (self.space.system(), self.space.config().order);
+        system.flush_coalesced();
+        let _inside = system.enter_pinned(target, EntryKind::WriteBack, mmio.rules.reentry().is_some())?;
+        let callback = |offset, width, value| mmio.device.write(offset, width, value, self.attrs);
+        let (mut result, mut rest, mut at) = (Ok(()), bytes, offset);
+        while !rest.is_empty() {
+            let width = piece(mmio, at, rest.len() as u64);
+            let (now, later) = rest.split_at(width.len());
+            let written = mmio.rules.write(at, width, order.decode(now), self.attrs, order, callback);
+            result = BusFault::both(result, written.unwrap_or_else(|| self.unassigned()));
+            (rest, at) = (later, at.wrapping_add(width.bytes()));
+        }
+        result
     }
 
     /// Bytes that a piece at `at` may take without going beyond 2^64.

@@ -4,9 +4,10 @@ use super::Access;
 use super::found::{Found, direct, is_memory};
 use crate::chain;
 use crate::map::{Direction, is_refused};
+use crate::section::Pin;
 use crate::space::{AddressSpace, Look};
 use crate::sync::Arc;
-use memory_core::{Backing, BusFault, Permissions, SpaceId, Target};
+use memory_core::{Backing, BusFault, Permissions, SpaceId};
 use memory_flatview::{Part, View};
 use std::cell::OnceCell;
 
@@ -77,19 +78,27 @@ pub(super) struct Looks {
     more: OnceCell<Box<Looks>>,
 }
 
-/// Memory that may be lent: who has it, the offset in its block, the bytes.
-pub(crate) type Lent = (Arc<Target>, u64, usize);
+/// What an access reaches, through IOMMUs or without.
+pub(crate) struct Reached {
+    /// The space that shows it, and its address there.
+    pub(crate) space: SpaceId,
+    pub(crate) address: u64,
+    pub(crate) pin: Pin,
+    /// In its region, which for memory is that in its block.
+    pub(crate) offset: u64,
+    /// Bytes of it, no more than were asked for nor than the page of an IOMMU has.
+    pub(crate) len: usize,
+    /// The host may have the bytes themselves.
+    pub(crate) is_memory: bool,
+}
 
 impl Access<'_> {
-    /// The memory behind an IOMMU at `address`, up to `len` bytes but no more than the page has; `None` if it is none
-    /// that is lent.
-    pub(crate) fn lend(
-        &self,
-        address: u64,
-        len: usize,
-        direction: Direction,
-    ) -> Result<Option<Lent>, BusFault> {
-        let found = Found::at(self.view, address).ok_or(BusFault::DECODE)?;
+    /// What is at `address`, up to `len` bytes of it.
+    ///
+    /// # Errors
+    /// What an access of that direction gets, so far as that can be known without one.
+    pub(crate) fn reach(&self, address: u64, len: usize, direction: Direction) -> Result<Reached, BusFault> {
+        let found = Found::at(self.view, address).filter(|_| len > 0).ok_or(BusFault::DECODE)?;
         let (part, permission) = match direction {
             Direction::Read => (found.range.read(), Permissions::READ),
             Direction::Write => (found.range.write(), Permissions::WRITE),
@@ -98,7 +107,7 @@ impl Access<'_> {
         let most = |rest: u64| usize::try_from(rest).map_or(len, |rest| rest.saturating_add(1).min(len));
         if matches!(part.target().backing(), Backing::Iommu(_)) {
             let onward = self.translate(&found, part, permission)?;
-            return onward.run(self, |access| access.lend(onward.address, most(onward.rest), direction));
+            return onward.run(self, |access| access.reach(onward.address, most(onward.rest), direction));
         }
         if self.attrs.is_memory_only() && !is_memory(part.target()) {
             return Err(BusFault::ACCESS);
@@ -106,8 +115,17 @@ impl Access<'_> {
         if is_refused(found.range, part, direction) {
             return Err(BusFault::DECODE);
         }
-        let lent = direct(&found, direction);
-        Ok(lent.map(|(part, offset)| (part.target().clone(), offset, most(found.rest()))))
+        if self.attrs.is_memory_only() && !is_memory(part.target()) {
+            return Err(BusFault::ACCESS);
+        }
+        Ok(Reached {
+            space: self.space.id(),
+            address,
+            pin: Pin::new(part.target()),
+            offset: found.offset(part),
+            len: most(found.rest()),
+            is_memory: direct(&found, direction).is_some(),
+        })
     }
 }
 

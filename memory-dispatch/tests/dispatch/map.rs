@@ -1,10 +1,13 @@
 //! Host mappings of guest memory: direct ones, bounced ones, and their budget.
 
 use crate::board::{ATTRS, Board, Door};
-use memory_core::{AccessRules, AddrRange, BusFault, Mmio, RamBlock, TxAttrs, Width};
+use memory_core::{
+    AccessRules, AddrRange, BusFault, Iommu, IommuEntry, Methods, Mmio, Permissions, Plug, RamBlock, Region,
+    SpaceId, TxAttrs, Width,
+};
 use memory_dispatch::{BOUNCE_BUDGET, Direction, MapError, SpaceConfig};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 /// Registers that keep bytes.
 struct Bytes(Mutex<Vec<u8>>);
@@ -221,4 +224,134 @@ fn memory_that_the_host_cannot_write_is_not_mapped_to_be_written() {
     assert!(board.space.map(0, 4, Direction::Read, ATTRS).is_ok());
     let refused = board.space.map(0, 4, Direction::Write, ATTRS).err();
     assert_eq!(refused, Some(BusFault::DECODE.into()), "what was written would be lost");
+}
+
+/// A device that counts its end, with registers that keep bytes.
+struct Ends {
+    bytes: Bytes,
+    drops: Arc<AtomicUsize>,
+}
+
+impl Ends {
+    fn new() -> (Arc<Self>, Arc<AtomicUsize>) {
+        let drops = Arc::<AtomicUsize>::default();
+        (Arc::new(Self { bytes: Bytes(Mutex::new(vec![0; 0x100])), drops: drops.clone() }), drops)
+    }
+
+    fn read(&self, offset: u64, width: Width, attrs: TxAttrs) -> Result<u64, BusFault> {
+        self.bytes.read(offset, width, attrs)
+    }
+
+    fn write(&self, offset: u64, width: Width, value: u64, attrs: TxAttrs) -> Result<(), BusFault> {
+        self.bytes.write(offset, width, value, attrs)
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Registers of a device, at an address, and what unplugs it.
+fn plug(board: &Board, device: Arc<Ends>, address: u64) -> (Region, Plug<Ends>) {
+    let weak: Weak<Ends> = Arc::downgrade(&device);
+    let owner = board.memory().owner(format!("/device@{address:x}"), weak);
+    let callbacks = Methods::new(&device, Ends::read, Ends::write);
+    let regs = board.memory().mmio("regs", 0x100u64, AccessRules::new(), callbacks).owner(&owner);
+    let regs = regs.build().unwrap();
+    board.root.map(address, &regs).unwrap();
+    (regs, board.memory().plug(&owner, device))
+}
+
+#[test]
+fn a_copy_goes_back_to_the_registers_that_were_mapped_and_not_to_who_is_there_by_then() {
+    let (board, _) = board();
+    let ((mapped, _), (other, _)) = (Ends::new(), Ends::new());
+    let (regs, _plug) = plug(&board, mapped.clone(), 0x20_0000);
+    let map = || {
+        let mut guard = board.space.map(0x20_0004, 8, Direction::Write, ATTRS).unwrap();
+        assert!(guard.write(0, &[1, 2, 3, 4, 5, 6, 7, 8]));
+        guard
+    };
+    let kept = |device: &Ends| device.bytes.0.lock().unwrap()[4..12].to_vec();
+    let clear = || mapped.bytes.0.lock().unwrap().fill(0);
+    // read-only since
+    let guard = map();
+    regs.set_read_only(true).unwrap();
+    guard.unmap(8).unwrap();
+    assert_eq!(kept(&mapped), [1, 2, 3, 4, 5, 6, 7, 8]);
+    regs.set_read_only(false).unwrap();
+    // elsewhere since, with another device in its place
+    clear();
+    let guard = map();
+    regs.set_address(0x21_0000).unwrap();
+    let (_regs, _other_plug) = plug(&board, other.clone(), 0x20_0000);
+    guard.unmap(7).unwrap();
+    assert_eq!((kept(&mapped), kept(&other)), (vec![1, 2, 3, 4, 5, 6, 7, 0], vec![0; 8]));
+}
+
+#[test]
+fn a_copy_holds_its_device_and_is_refused_by_one_that_was_unplugged() {
+    let (board, _) = board();
+    let ((gone, drops), (next, _)) = (Ends::new(), Ends::new());
+    let (regs, gone_plug) = plug(&board, gone, 0x20_0000);
+    let mut guard = board.space.map(0x20_0000, 8, Direction::Write, ATTRS).unwrap();
+    assert!(guard.write(0, &[0xee; 8]));
+    drop((regs, gone_plug));
+    let (_regs, _plug) = plug(&board, next.clone(), 0x20_0000);
+    board.system.reclaim();
+    assert_eq!(drops.load(Ordering::SeqCst), 0, "mapped still");
+    assert_eq!(guard.unmap(8), Err(MapError::Fault(BusFault::ACCESS)));
+    board.system.reclaim();
+    assert_eq!(drops.load(Ordering::SeqCst), 1);
+    assert_eq!(next.bytes.0.lock().unwrap()[..8], [0; 8]);
+    let budget = board.space.map(REGS, BOUNCE_BUDGET, Direction::Write, ATTRS).unwrap();
+    assert_eq!(budget.len(), BOUNCE_BUDGET, "and the buffer is back");
+}
+
+#[test]
+fn a_copy_from_behind_an_iommu_goes_back_where_the_iommu_led() {
+    struct Shift(AtomicU64, SpaceId);
+    impl Iommu for Shift {
+        fn translate(&self, _: u64, _: Permissions, _: TxAttrs) -> Option<IommuEntry> {
+            let permissions = Permissions::READ | Permissions::WRITE;
+            let translated = self.0.load(Ordering::SeqCst);
+            Some(IommuEntry { space: self.1, translated, mask: 0xfff, permissions })
+        }
+    }
+    let (board, bytes) = board();
+    let iommu = Arc::new(Shift(AtomicU64::new(REGS), board.space.id()));
+    let region = board.memory().iommu("iommu", 0x1000u64, Arc::downgrade(&iommu)).build().unwrap();
+    let dma = board.system.address_space("dma", &region, SpaceConfig::default()).unwrap();
+    let mut guard = dma.map(0x10, 4, Direction::Write, ATTRS).unwrap();
+    assert!(guard.write(0, &[9; 4]) && !guard.is_direct());
+    iommu.0.store(REGS + 0x1000, Ordering::SeqCst);
+    guard.unmap(4).unwrap();
+    let bytes = bytes.0.lock().unwrap();
+    assert_eq!((&bytes[0x10..0x15], bytes[0x1010]), (&[9, 9, 9, 9, 0x14][..], 0x10));
+}
+
+#[test]
+fn a_mapping_over_several_regions_of_a_block_holds_all_their_owners() {
+    let (board, _) = board();
+    let block = RamBlock::anonymous(0x2000u64).unwrap();
+    let whole = board.memory().ram("first", block.clone()).build().unwrap();
+    let first = board.memory().alias("low", &whole, 0, 0x1000u64).build().unwrap();
+    board.root.map(0x2_0000, &first).unwrap();
+    let (device, drops) = Ends::new();
+    let weak: Weak<Ends> = Arc::downgrade(&device);
+    let owner = board.memory().owner("/second", weak);
+    let second = board.memory().ram("second", block).owner(&owner).build().unwrap();
+    let high = board.memory().alias("high", &second, 0x1000, 0x1000u64).build().unwrap();
+    board.root.map(0x2_1000, &high).unwrap();
+    let plug = board.memory().plug(&owner, device);
+    let guard = board.space.map(0x2_0800, 0x1000, Direction::Write, ATTRS).unwrap();
+    assert_eq!(guard.len(), 0x1000);
+    drop((plug, second, high));
+    board.system.reclaim();
+    assert_eq!(drops.load(Ordering::SeqCst), 0, "mapped still");
+    drop(guard);
+    board.system.reclaim();
+    assert_eq!(drops.load(Ordering::SeqCst), 1);
 }
