@@ -6,10 +6,11 @@ use crate::hints;
 use crate::section::Pin;
 use crate::space::AddressSpace;
 use crate::sync::{Arc, MutexGuard, PoisonError, Weak};
-use memory_core::{Backing, BusFault, Target, TxAttrs};
+use memory_core::{Backing, BusFault, LogSlice, RamBlock, Target, TxAttrs};
 use memory_flatview::{FlatRange, Part, RangeFlags, View};
 use std::collections::VecDeque;
 use std::fmt;
+use vm_memory::VolatileSlice;
 
 /// Bytes of bounce buffers that an address space has at a time.
 pub const BOUNCE_BUDGET: usize = 4096;
@@ -21,6 +22,17 @@ pub enum Direction {
     Read,
     /// The host writes what the guest gets.
     Write,
+}
+
+impl Direction {
+    /// How many of `len` bytes that are mapped may be written.
+    #[inline]
+    fn writes(self, len: usize) -> usize {
+        match self {
+            Self::Read => 0,
+            Self::Write => len,
+        }
+    }
 }
 
 /// Why memory cannot be mapped.
@@ -66,7 +78,9 @@ enum Memory {
 
 /// A copy of what cannot be lent.
 struct Bounced {
-    bytes: Vec<u8>,
+    /// Of its own, so that it is lent as memory of the guest is.
+    block: Arc<RamBlock>,
+    len: usize,
     /// Where it came from, and goes back to.
     place: Reached,
     attrs: TxAttrs,
@@ -75,20 +89,30 @@ struct Bounced {
 }
 
 impl Bounced {
+    /// Has the copy be what `read` reads.
+    fn fill(&self, read: impl FnOnce(&mut [u8]) -> Result<(), BusFault>) -> Result<(), BusFault> {
+        let mut bytes = vec![0; self.len];
+        read(&mut bytes)?;
+        if self.block.write(0, &bytes) { Ok(()) } else { Err(BusFault::ERROR) }
+    }
+
     /// Writes the first `written` bytes back.
     fn write_back(&self, written: usize) -> Result<(), BusFault> {
-        let bytes = self.bytes.get(..written).unwrap_or(&self.bytes);
+        let mut bytes = vec![0; written];
+        if !self.block.read(0, &mut bytes) {
+            return Err(BusFault::ERROR);
+        }
         let space = self.space.upgrade().and_then(|space| space.system().space(self.place.space));
         let (space, target) = space.zip(self.place.pin.target()).ok_or(BusFault::DECODE)?;
         let Reached { offset, address, .. } = self.place;
-        space.access(self.attrs, |access| access.write_pinned(target, offset, address, bytes))
+        space.access(self.attrs, |access| access.write_pinned(target, offset, address, &bytes))
     }
 }
 
 impl Drop for Bounced {
     fn drop(&mut self) {
         if let Some(space) = self.space.upgrade() {
-            space.give_bounce_back(self.bytes.len());
+            space.give_bounce_back(self.len);
         }
     }
 }
@@ -99,6 +123,10 @@ impl Drop for Bounced {
 /// and the memory's owner lives as long as the guard. A bounced mapping is a copy, which [`MapGuard::unmap`] writes back
 /// to the registers that were mapped, wherever they are by then; dropped without, it writes nothing.
 ///
+/// What is written by [`MapGuard::write`] or through a slice is marked in dirty logs at once. A pointer into the memory may have
+/// been written unseen, so direct memory that was mapped to be written is marked when the guard goes: as many bytes as
+/// [`MapGuard::unmap`] is told, or all of them if it is dropped.
+///
 /// It holds a [`Pin`] of each region that it covers and nothing else: a reference to the space as well would be one that all
 /// threads count which map anything at all.
 pub struct MapGuard {
@@ -108,6 +136,8 @@ pub struct MapGuard {
     generation: u64,
     /// How often IOMMUs had invalidated something when one led here.
     invalidations: Option<u64>,
+    /// Bytes that count as written when the guard goes.
+    written: usize,
     memory: Memory,
 }
 
@@ -135,59 +165,87 @@ impl MapGuard {
         space.generation() != self.generation || self.invalidations.is_some_and(is_invalidated)
     }
 
+    /// The block that has the bytes, and the offset of the first one.
+    fn block(&self) -> Option<(&RamBlock, u64)> {
+        match &self.memory {
+            Memory::Direct { pin, offset, .. } => Some((pin.target()?.block()?, *offset)),
+            Memory::Bounced(copy) => Some((&copy.block, 0)),
+        }
+    }
+
+    /// The mapped bytes as `vm-memory`'s type, for what fills or empties host memory: a file, a socket, another process. Of a
+    /// mapping that is a copy these are the copy's. `None` for a block that has no memory.
+    ///
+    /// Nothing keeps one from writing through a slice: of a mapping to be read it is to be read only.
+    ///
+    /// ```
+    /// use memory_core::{RamBlock, Size, TxAttrs, Width};
+    /// use memory_dispatch::{Direction, MemorySystem, SpaceConfig};
+    /// use vm_memory::ReadVolatile;
+    /// let system = MemorySystem::new();
+    /// let root = system.memory().container("system", Size::FULL).build()?;
+    /// let ram = system.memory().ram("ram", RamBlock::anonymous(0x1000u64)?).build()?;
+    /// root.map(0, &ram)?;
+    /// let space = system.address_space("memory", &root, SpaceConfig::default())?;
+    /// let guard = space.map(0x10, 4, Direction::Write, TxAttrs::default())?;
+    /// let mut disk: &[u8] = &[1, 2, 3, 4];
+    /// disk.read_exact_volatile(&mut guard.slice().expect("memory"))?;
+    /// guard.unmap(4)?;
+    /// assert_eq!(space.load(0x10, Width::W4, TxAttrs::default()), Ok(0x0403_0201));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn slice(&self) -> Option<VolatileSlice<'_, LogSlice<'_>>> {
+        let (block, start) = self.block()?;
+        block.slice(start, self.len)
+    }
+
     /// Copies mapped bytes from `offset` on; false if they are not all mapped.
     #[must_use]
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> bool {
-        if !self.holds(offset, bytes.len()) {
-            return false;
-        }
-        match &self.memory {
-            Memory::Direct { pin, offset: start, .. } => {
-                let block = pin.target().and_then(Target::block);
-                block.is_some_and(|block| block.read(start.wrapping_add(offset as u64), bytes))
-            }
-            Memory::Bounced(copy) => copy.bytes.get(offset..offset + bytes.len()).is_some_and(|from| {
-                bytes.copy_from_slice(from);
-                true
-            }),
-        }
+        let block = self.block().filter(|_| self.holds(offset, bytes.len()));
+        block.is_some_and(|(block, start)| block.read(start.wrapping_add(offset as u64), bytes))
     }
 
     /// Copies to mapped bytes from `offset` on; false, and nothing done, if they are not all mapped, or mapped to be read.
     #[must_use]
     pub fn write(&mut self, offset: usize, bytes: &[u8]) -> bool {
-        if !self.holds(offset, bytes.len()) || self.direction == Direction::Read {
-            return false;
-        }
-        match &mut self.memory {
-            Memory::Direct { pin, offset: start, .. } => {
-                let block = pin.target().and_then(Target::block);
-                block.is_some_and(|block| block.write(start.wrapping_add(offset as u64), bytes))
-            }
-            Memory::Bounced(copy) => copy.bytes.get_mut(offset..offset + bytes.len()).is_some_and(|to| {
-                to.copy_from_slice(bytes);
-                true
-            }),
-        }
+        let may = self.holds(offset, bytes.len()) && self.direction == Direction::Write;
+        let block = self.block().filter(|_| may);
+        block.is_some_and(|(block, start)| block.write(start.wrapping_add(offset as u64), bytes))
     }
 
     fn holds(&self, offset: usize, len: usize) -> bool {
         offset.checked_add(len).is_some_and(|end| end <= self.len)
     }
 
-    /// Ends the mapping. The first `written` bytes of a copy go to the registers that were mapped, also if these have moved or
-    /// been covered since; their callbacks run here.
+    /// Ends the mapping, of which the first `written` bytes were written. Those of direct memory are marked in dirty logs; those of
+    /// a copy go to the registers that were mapped, also if these have moved or been covered since, and their callbacks run
+    /// here.
     ///
     /// # Errors
-    /// More bytes than were mapped: nothing is written back then. Or the fault of the write: an access error if the device
+    /// More bytes than were mapped: nothing is written back then, and all of direct memory is marked. Or the fault of the write: an access error if the device
     /// was unplugged, a decode error if the space is gone.
-    pub fn unmap(self, written: usize) -> Result<(), MapError> {
+    pub fn unmap(mut self, written: usize) -> Result<(), MapError> {
         if written > self.len {
             return Err(MapError::TooLong { written, mapped: self.len });
         }
+        // nothing of what was mapped to be read
+        self.written = written.min(self.written);
         match &self.memory {
             Memory::Bounced(copy) if self.direction == Direction::Write => Ok(copy.write_back(written)?),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for MapGuard {
+    #[inline]
+    fn drop(&mut self) {
+        if self.written > 0
+            && let Memory::Direct { pin, offset, .. } = &self.memory
+            && let Some(block) = pin.target().and_then(Target::block)
+        {
+            block.dirty().written(*offset, self.written as u64);
         }
     }
 }
@@ -290,7 +348,7 @@ impl AddressSpace {
     ///
     /// # Errors
     /// A length of 0 or a hole (a decode error), ROM or a read-only range that is to be written (a decode error), what is no memory for an initiator that
-    /// wants memory only (an access error), a device that does not let itself be read, or no bounce buffer left.
+    /// wants memory only (an access error), a device that does not let itself be read, no bounce buffer left, or no memory of the host's for one (an error).
     pub fn map(
         self: &Arc<Self>,
         address: u64,
@@ -306,7 +364,8 @@ impl AddressSpace {
             return self.map_further(address, len, direction, attrs);
         };
         let memory = Memory::Direct { pin, offset, _further: further };
-        Ok(MapGuard { address, len, direction, generation, invalidations: None, memory })
+        let written = direction.writes(len);
+        Ok(MapGuard { address, len, direction, generation, invalidations: None, written, memory })
     }
 
     /// Maps what is behind an IOMMU, or is no memory, or is refused.
@@ -326,17 +385,26 @@ impl AddressSpace {
         let place = access.reach(address, len, direction)?;
         let is_translated = (place.space, place.address) != (self.id(), address);
         let invalidations = is_translated.then_some(invalidations);
-        let guard = |memory, len| MapGuard { address, len, direction, generation, invalidations, memory };
+        let guard = |memory, len| {
+            let written = direction.writes(len);
+            MapGuard { address, len, direction, generation, invalidations, written, memory }
+        };
         if place.is_memory {
             let Reached { pin, offset, len, .. } = place;
             return Ok(guard(Memory::Direct { pin, offset, _further: Vec::new() }, len));
         }
         let len = self.take_bounce(place.len).ok_or(MapError::Busy)?;
-        // from here on the copy gives itself back, whatever happens
+        // the copy gives itself back, whatever happens
         let space = Arc::downgrade(self);
-        let mut copy = Box::new(Bounced { bytes: vec![0; len], place, attrs, space });
+        let block = RamBlock::anonymous(len as u64);
+        let copy = block.map(|block| Box::new(Bounced { block, len, place, attrs, space }));
+        let Ok(copy) = copy else {
+            drop(view);
+            self.give_bounce_back(len);
+            return Err(BusFault::ERROR.into());
+        };
         let read = match direction {
-            Direction::Read => access.read(address, &mut copy.bytes),
+            Direction::Read => copy.fill(|bytes| access.read(address, bytes)),
             Direction::Write => Ok(()),
         };
         // who waits for a buffer is woken on no view

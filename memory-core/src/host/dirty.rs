@@ -115,9 +115,10 @@ impl DirtyLog {
         }
     }
 
-    /// `len` bytes at `offset` have been written: called by every writer after the data is there.
+    /// `len` bytes at `offset` have been written: called by every writer after the data is there. All ways to write the block
+    /// do it by themselves; it is for who was lent a pointer.
     #[inline(always)]
-    pub(super) fn written(&self, offset: u64, len: u64) {
+    pub fn written(&self, offset: u64, len: u64) {
         fence::light();
         if self.mask.load(Ordering::Relaxed) != 0 {
             self.note(offset, len);

@@ -4,6 +4,7 @@ use crate::board::{ATTRS, Board, Door, each_door};
 use memory_core::{AddrRange, DirtyClients, MemoryError, RamBlock, Region, TxAttrs, Width};
 use memory_dispatch::{Direction, Listener, Refusal, Section, SpaceConfig};
 use std::sync::{Arc, Mutex};
+use vm_memory::Bytes;
 
 const DISPLAY: DirtyClients = DirtyClients::DISPLAY;
 const MIGRATION: DirtyClients = DirtyClients::MIGRATION;
@@ -64,6 +65,29 @@ fn guards_and_windows_mark_whatever_becomes_of_the_map() {
     window.store(8, Width::W2, 1).unwrap();
     guard.unmap(7).unwrap();
     assert_eq!(marked(&board, &ram), [2, 7]);
+}
+
+#[test]
+fn a_mapping_that_ends_marks_what_it_says_was_written_or_all() {
+    let board = Board::new(Door::Space, SpaceConfig::default());
+    let ram = logged(&board);
+    let map = |direction| board.space.map(0x2_8000, 0x2_0000, direction, ATTRS).unwrap();
+    // by a pointer nobody sees who writes
+    map(Direction::Write).unmap(0x8001).unwrap();
+    assert_eq!(marked(&board, &ram), [2, 3]);
+    map(Direction::Write).unmap(0).unwrap();
+    assert!(marked(&board, &ram).is_empty());
+    drop(map(Direction::Write));
+    assert_eq!(marked(&board, &ram), [2, 3, 4]);
+    map(Direction::Write).unmap(0x2_0001).unwrap_err();
+    assert_eq!(marked(&board, &ram), [2, 3, 4], "how much it was nobody knows");
+    drop(map(Direction::Read));
+    map(Direction::Read).unmap(0x2_0000).unwrap();
+    assert!(marked(&board, &ram).is_empty());
+    let guard = map(Direction::Write);
+    guard.slice().unwrap().write_slice(&[1], 0x1_0000).unwrap();
+    assert_eq!(marked(&board, &ram), [3], "at once");
+    guard.unmap(0).unwrap();
 }
 
 /// A stand-in for an accelerator: its guest's writes are known to it alone until it is asked.

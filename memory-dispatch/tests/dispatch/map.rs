@@ -8,6 +8,7 @@ use memory_core::{
 use memory_dispatch::{BOUNCE_BUDGET, Direction, MapError, SpaceConfig};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use vm_memory::Bytes as _;
 
 /// Registers that keep bytes.
 struct Bytes(Mutex<Vec<u8>>);
@@ -354,4 +355,21 @@ fn a_mapping_over_several_regions_of_a_block_holds_all_their_owners() {
     drop(guard);
     board.system.reclaim();
     assert_eq!(drops.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_mapping_is_lent_as_a_slice_and_so_is_a_copy() {
+    let (board, bytes) = board();
+    let guard = board.space.map(0x100, 0x8000, Direction::Write, ATTRS).unwrap();
+    let slice = guard.slice().unwrap();
+    assert_eq!(slice.len(), 0x3f00);
+    slice.write_slice(&[1, 2, 3, 4], 0x10).unwrap();
+    assert_eq!(board.space.load(0x110, Width::W4, ATTRS), Ok(0x0403_0201), "these are the guest's bytes");
+    let guard = board.space.map(REGS + 4, 8, Direction::Read, ATTRS).unwrap();
+    assert_eq!(guard.slice().unwrap().read_obj::<u64>(0).unwrap(), 0x0b0a_0908_0706_0504);
+    let guard = board.space.map(REGS, 8, Direction::Write, ATTRS).unwrap();
+    guard.slice().unwrap().write_slice(&[0xaa; 8], 0).unwrap();
+    assert_eq!(bytes.0.lock().unwrap()[..5], [0, 1, 2, 3, 4], "a copy");
+    guard.unmap(3).unwrap();
+    assert_eq!(bytes.0.lock().unwrap()[..5], [0xaa, 0xaa, 0xaa, 3, 4]);
 }
