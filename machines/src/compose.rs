@@ -171,6 +171,7 @@ impl Build<'_> {
                     Unassigned::DecodeError => memory_dispatch::Unassigned::DecodeError,
                     Unassigned::AllOnes => memory_dispatch::Unassigned::AllOnes,
                 },
+                ..SpaceConfig::default()
             };
             let space = self.system.address_space(said.name.as_str(), &root, config);
             space.map_err(|error| said.origin.error("", error.to_string()))

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use vm_memory::VolatileSlice;
 
-/// Bytes of bounce buffers that an address space has at a time.
+/// Bytes of bounce buffers that an address space has at a time, unless its [`SpaceConfig`](crate::SpaceConfig) says otherwise.
 pub const BOUNCE_BUDGET: usize = 4096;
 
 /// What a mapping is for.
@@ -328,7 +328,7 @@ fn at_most(rest: u64, len: usize) -> usize {
 
 impl AddressSpace {
     /// Maps up to `len` bytes at `address` for the host. Memory is mapped directly, as far as it is one stretch of host
-    /// memory, and behind an IOMMU to the end of the page; registers are bounced, up to [`BOUNCE_BUDGET`] bytes for all such mappings of the
+    /// memory, and behind an IOMMU to the end of the page; registers are bounced, up to [`SpaceConfig::bounce_budget`](crate::SpaceConfig::bounce_budget) bytes for all such mappings of the
     /// space together, and read at once if the direction is to read.
     ///
     /// ```
@@ -419,7 +419,7 @@ impl AddressSpace {
 
     fn take_bounce(&self, wanted: usize) -> Option<usize> {
         let mut bounce = self.bounce();
-        let len = wanted.min(BOUNCE_BUDGET - bounce.used);
+        let len = wanted.min(self.config().bounce_budget.saturating_sub(bounce.used));
         bounce.used += len;
         (len > 0).then_some(len)
     }
@@ -435,13 +435,13 @@ impl AddressSpace {
     }
 
     /// Calls `wake` once, when a bounce buffer has come free: at once if there is room now. Whoever registers after
-    /// [`MapError::Busy`] misses nothing.
+    /// [`MapError::Busy`] misses nothing, and in a space without any waits for ever.
     ///
     /// `wake` is called inside whatever gives the buffer back, another device's callback perhaps: a device schedules
     /// deferred work there, and maps in that.
     pub fn when_bounce_is_free(&self, wake: impl FnOnce() + Send + 'static) {
         let mut bounce = self.bounce();
-        if bounce.used < BOUNCE_BUDGET {
+        if bounce.used < self.config().bounce_budget {
             drop(bounce);
             return wake();
         }

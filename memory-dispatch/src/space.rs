@@ -3,7 +3,7 @@
 use crate::access::{Access, Found, plain};
 use crate::chain;
 use crate::handle::{HandleShared, VcpuHandle};
-use crate::map::Bounce;
+use crate::map::{BOUNCE_BUDGET, Bounce};
 use crate::sync::{Arc, ArcSwap, AtomicU64, Guard, Mutex, Ordering, PoisonError, ViewArc, Weak, fence};
 use crate::system::{MemorySystem, SystemInner};
 use memory_core::fence::{light, reaches_all_threads};
@@ -23,12 +23,22 @@ pub enum Unassigned {
 }
 
 /// What an address space is besides its root.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SpaceConfig {
     /// The byte order of typed accesses to RAM, and of devices that say native.
     pub order: ByteOrder,
     /// What unassigned addresses and refused accesses give.
     pub unassigned: Unassigned,
+    /// Bytes of bounce buffers at a time, [`BOUNCE_BUDGET`] by default; with 0 what is no memory cannot be mapped. QEMU's
+    /// name: `max_bounce_buffer_size`.
+    pub bounce_budget: usize,
+}
+
+impl Default for SpaceConfig {
+    fn default() -> Self {
+        let (order, unassigned) = Default::default();
+        Self { order, unassigned, bounce_budget: BOUNCE_BUDGET }
+    }
 }
 
 /// What a bus master sees: the rendering of a root region, published for any number of threads.

@@ -5,7 +5,7 @@ use memory_core::{
     AccessRules, AddrRange, BusFault, Iommu, IommuEntry, Methods, Mmio, Permissions, Plug, RamBlock, Region,
     SpaceId, TxAttrs, Width,
 };
-use memory_dispatch::{BOUNCE_BUDGET, Direction, MapError, SpaceConfig};
+use memory_dispatch::{AddressSpace, BOUNCE_BUDGET, Direction, MapError, SpaceConfig};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use vm_memory::Bytes as _;
@@ -131,6 +131,29 @@ fn the_bounce_budget_is_shared_and_waiters_are_woken_once_each() {
     board.space.when_bounce_is_free(move || _ = now.fetch_add(1, Ordering::SeqCst));
     assert_eq!(woken.load(Ordering::SeqCst), 3, "there is room: at once");
     assert_eq!(map(usize::MAX).unwrap().len(), BOUNCE_BUDGET);
+}
+
+#[test]
+fn a_space_has_the_bounce_budget_that_it_is_made_with() {
+    let (board, _) = board();
+    assert_eq!(SpaceConfig::default().bounce_budget, BOUNCE_BUDGET);
+    let space = |bounce_budget| {
+        let config = SpaceConfig { bounce_budget, ..SpaceConfig::default() };
+        board.system.address_space("other", &board.root, config).unwrap()
+    };
+    let (small, large, none) = (space(0x20), space(2 * BOUNCE_BUDGET), space(0));
+    let map = |space: &Arc<AddressSpace>| space.map(REGS, usize::MAX, Direction::Write, ATTRS);
+    let (first, second) = (map(&small).unwrap(), map(&large).unwrap());
+    assert_eq!((first.len(), second.len()), (0x20, 2 * BOUNCE_BUDGET));
+    assert_eq!(map(&small).unwrap_err(), MapError::Busy);
+    assert_eq!(map(&none).unwrap_err(), MapError::Busy);
+    let woken = Arc::<AtomicUsize>::default();
+    let wake = woken.clone();
+    small.when_bounce_is_free(move || _ = wake.fetch_add(1, Ordering::SeqCst));
+    drop(second);
+    assert_eq!(woken.load(Ordering::SeqCst), 0, "another space's");
+    drop(first);
+    assert_eq!(woken.load(Ordering::SeqCst), 1);
 }
 
 #[test]

@@ -5,8 +5,11 @@ use memory_core::{AccessRules, BusFault, ByteOrder, Mapping, Shows, TxAttrs, Wid
 use memory_dispatch::SpaceConfig;
 use std::sync::Arc;
 
-const MEMORY: SpaceConfig =
-    SpaceConfig { order: ByteOrder::Little, unassigned: memory_dispatch::Unassigned::DecodeError };
+const MEMORY: SpaceConfig = SpaceConfig {
+    order: ByteOrder::Little,
+    unassigned: memory_dispatch::Unassigned::DecodeError,
+    bounce_budget: memory_dispatch::BOUNCE_BUDGET,
+};
 
 fn regs() -> AccessRules {
     AccessRules::new().valid(Width::W4..=Width::W4).implements(Width::W4..=Width::W4)

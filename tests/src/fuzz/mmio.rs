@@ -172,7 +172,8 @@ impl Board {
             root.map(behind, &ram).unwrap();
         }
         let unassigned = if setup.all_ones { Unassigned::AllOnes } else { Unassigned::DecodeError };
-        let space = system.address_space("bus", &root, SpaceConfig { order: model.bus, unassigned }).unwrap();
+        let config = SpaceConfig { order: model.bus, unassigned, ..SpaceConfig::default() };
+        let space = system.address_space("bus", &root, config).unwrap();
         Self { space, recorder, block, _regions: vec![root, regs, ram], _system: system }
     }
 
