@@ -8,7 +8,7 @@ mod translate;
 
 use found::is_one;
 pub(crate) use found::{Found, direct, is_memory, page};
-pub(crate) use translate::Reached;
+pub(crate) use translate::{Reached, Way, What};
 
 use crate::chain;
 use crate::space::{AddressSpace, Unassigned};

@@ -1,6 +1,6 @@
 //! Guest memory as the host's: mapped where it can be, bounced where it cannot.
 
-use crate::access::{Access, Found, Reached, direct, is_memory};
+use crate::access::{Access, Found, Reached, Way, What, direct, is_memory};
 use crate::chain;
 use crate::hints;
 use crate::section::Pin;
@@ -70,10 +70,20 @@ pub(crate) struct Bounce {
 }
 
 enum Memory {
-    /// The block's own bytes from an offset on. It may be that several regions show them, one after the other.
-    Direct { pin: Pin, offset: u64, _further: Vec<Pin> },
-    /// Apart, so that a guard of memory is as small as can be.
+    /// The block's own bytes from an offset on.
+    Direct {
+        pin: Pin,
+        offset: u64,
+    },
     Bounced(Box<Bounced>),
+}
+
+/// What few mappings have; apart, so that a guard is as small as can be.
+struct Rare {
+    /// The IOMMUs that led here.
+    way: Way,
+    /// Of the other regions that show some of direct memory.
+    _further: Vec<Pin>,
 }
 
 /// A copy of what cannot be lent.
@@ -134,8 +144,7 @@ pub struct MapGuard {
     len: usize,
     direction: Direction,
     generation: u64,
-    /// How often IOMMUs had invalidated something when one led here.
-    invalidations: Option<u64>,
+    rare: Option<Box<Rare>>,
     /// Bytes that count as written when the guard goes.
     written: usize,
     memory: Memory,
@@ -158,17 +167,17 @@ impl MapGuard {
         matches!(self.memory, Memory::Direct { .. })
     }
 
-    /// Whether the map of `space`, which this is a mapping of, has changed since, or an IOMMU that led here may have. Of
-    /// any other space it is stale.
+    /// Whether the map of `space`, which this is a mapping of, has changed since, that of a space behind an IOMMU which led here,
+    /// or such an IOMMU may have. Of any other space it is stale.
     pub fn is_stale(&self, space: &AddressSpace) -> bool {
-        let is_invalidated = |before| before != space.system().iotlb().invalidations();
-        space.generation() != self.generation || self.invalidations.is_some_and(is_invalidated)
+        space.generation() != self.generation
+            || self.rare.as_ref().is_some_and(|rare| rare.way.is_stale(space.system()))
     }
 
     /// The block that has the bytes, and the offset of the first one.
     fn block(&self) -> Option<(&RamBlock, u64)> {
         match &self.memory {
-            Memory::Direct { pin, offset, .. } => Some((pin.target()?.block()?, *offset)),
+            Memory::Direct { pin, offset } => Some((pin.target()?.block()?, *offset)),
             Memory::Bounced(copy) => Some((&copy.block, 0)),
         }
     }
@@ -242,7 +251,7 @@ impl Drop for MapGuard {
     #[inline]
     fn drop(&mut self) {
         if self.written > 0
-            && let Memory::Direct { pin, offset, .. } = &self.memory
+            && let Memory::Direct { pin, offset } = &self.memory
             && let Some(block) = pin.target().and_then(Target::block)
         {
             block.dirty().written(*offset, self.written as u64);
@@ -270,8 +279,8 @@ pub(crate) fn is_refused(range: &FlatRange, part: &Part, direction: Direction) -
     direction == Direction::Write && (read_only || range.flags().contains(RangeFlags::READ_ONLY))
 }
 
-/// Memory that is lent: who shows its first byte, the offset of that in the block, the bytes, and who else shows some.
-type Lent = (Pin, u64, usize, Vec<Pin>);
+/// Memory that is lent: who shows its first byte, the offset of that in the block, the bytes.
+type Lent = (Pin, u64, usize, Option<Box<Rare>>);
 
 /// Memory at `address` in a view, up to `len` bytes of it; `None` if there is none that is lent as it is.
 #[inline]
@@ -284,10 +293,11 @@ fn lend(view: &View, address: u64, len: usize, direction: Direction, attrs: TxAt
     let pin = Pin::new(part.target());
     let rest = range.range().last() - address;
     if rest >= len as u64 - 1 {
-        return Some((pin, offset, len, Vec::new()));
+        return Some((pin, offset, len, None));
     }
     let (len, further) = goes_on(view, range, address, len, direction);
-    Some((pin, offset, len, further))
+    let are_several = !further.is_empty();
+    Some((pin, offset, len, are_several.then(|| Box::new(Rare { way: Way::default(), _further: further }))))
 }
 
 /// How many of `len` bytes from `address` on, which is in `first`, are one stretch of host memory: neighbours that go on in the
@@ -360,12 +370,12 @@ impl AddressSpace {
             let view = self.look();
             (view.generation(), lend(&view, address, len, direction, attrs))
         };
-        let Some((pin, offset, len, further)) = lent else {
+        let Some((pin, offset, len, rare)) = lent else {
             return self.map_further(address, len, direction, attrs);
         };
-        let memory = Memory::Direct { pin, offset, _further: further };
+        let memory = Memory::Direct { pin, offset };
         let written = direction.writes(len);
-        Ok(MapGuard { address, len, direction, generation, invalidations: None, written, memory })
+        Ok(MapGuard { address, len, direction, generation, rare, written, memory })
     }
 
     /// Maps what is behind an IOMMU, or is no memory, or is refused.
@@ -378,20 +388,23 @@ impl AddressSpace {
         attrs: TxAttrs,
     ) -> Result<MapGuard, MapError> {
         chain::check_unlocked()?;
-        let invalidations = self.system().iotlb().invalidations();
         let view = self.look();
         let generation = view.generation();
         let access = Access::new(self, &view, attrs);
-        let place = access.reach(address, len, direction)?;
-        let is_translated = (place.space, place.address) != (self.id(), address);
-        let invalidations = is_translated.then_some(invalidations);
+        let mut way = Way::default();
+        let place = access.reach(address, len, direction, &mut way)?;
+        let rare = way.is_translated().then(|| Box::new(Rare { way, _further: Vec::new() }));
         let guard = |memory, len| {
             let written = direction.writes(len);
-            MapGuard { address, len, direction, generation, invalidations, written, memory }
+            MapGuard { address, len, direction, generation, rare, written, memory }
         };
-        if place.is_memory {
-            let Reached { pin, offset, len, .. } = place;
-            return Ok(guard(Memory::Direct { pin, offset, _further: Vec::new() }, len));
+        match place.what {
+            What::Memory => {
+                let Reached { pin, offset, len, .. } = place;
+                return Ok(guard(Memory::Direct { pin, offset }, len));
+            }
+            What::Refused => return Err(BusFault::DECODE.into()),
+            What::Copy => {}
         }
         let len = self.take_bounce(place.len).ok_or(MapError::Busy)?;
         // the copy gives itself back, whatever happens

@@ -1,48 +1,44 @@
 //! Windows: a fixed range of guest memory that is looked up once.
 
-use crate::access::{Found, direct};
+mod stretch;
+
+use crate::access::{Access, Way};
 use crate::map::Direction;
-use crate::section::Pin;
 use crate::space::AddressSpace;
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 use memory_core::{AddrRange, BusFault, ByteOrder, Endian, RamSpan, TxAttrs, Width};
 use std::fmt;
 use std::hint::cold_path;
+use stretch::Stretches;
 
-/// Host memory at the start of a window.
-struct Cached {
-    span: RamSpan,
-    /// Keeps the memory's owner alive, too.
-    _pin: Pin,
-}
-
-impl Cached {
-    /// What `direction` sees directly at the start of `range`.
-    fn find(space: &AddressSpace, range: AddrRange, direction: Direction) -> Option<Self> {
-        space.with_view(|view| {
-            let found = Found::at(view, range.start())?;
-            let (part, offset) = direct(&found, direction)?;
-            let inside = found.range.range().intersection(range)?;
-            let block = part.target().block()?;
-            let len = u64::try_from(inside.size().bytes()).unwrap_or(u64::MAX);
-            Some(Self { span: block.span(offset, len)?, _pin: Pin::new(part.target()) })
-        })
-    }
-}
-
-/// A fixed range of an address space that is read and written often, a ring for example: memory at its start is reached
-/// without a look-up, all else as through the space. QEMU's name: `MemoryRegionCache`.
+/// A fixed range of an address space that is read and written often, a ring for example: memory in it is reached without a
+/// look-up, and what begins at its start the fastest; all else as through the space. QEMU's name: `MemoryRegionCache`.
 ///
-/// Offsets are bytes from the window's start, and are checked, always. Memory stays what it was when the window was made:
-/// neither a change of the map nor a region that becomes read-only revokes it; [`Window::is_stale`] tells.
+/// Offsets are bytes from the window's start, and are checked, always. Memory is what it was when the window was made:
+/// neither a move, a region that becomes read-only nor an IOMMU's invalidation revokes it, and what could not be written then
+/// is refused for as long as the window lives; [`Window::is_stale`] tells. What is no memory goes by the map as it is at each
+/// access, and is unassigned when the space is gone.
+///
+/// Behind an IOMMU it is the same for the first 4096 pages whose translations are announced ([`Iommu::announces`]); what an IOMMU
+/// refused, or gives without announcing, it is asked for at each access.
+///
+/// It holds the pins of the memory that it shows, and its space weakly.
+///
+/// [`Iommu::announces`]: memory_core::Iommu::announces
 pub struct Window {
-    space: Arc<AddressSpace>,
+    /// Host memory at the window's start that is read, and that is written.
+    read: Option<RamSpan>,
+    write: Option<RamSpan>,
+    order: ByteOrder,
     range: AddrRange,
     attrs: TxAttrs,
-    order: ByteOrder,
     generation: u64,
-    read: Option<Cached>,
-    write: Option<Cached>,
+    // these pin what the spans are of, and are dropped after those
+    reads: Stretches,
+    writes: Stretches,
+    way: Way,
+    /// Weak: a device may keep a window, and is kept by what spaces show.
+    space: Weak<AddressSpace>,
 }
 
 impl Window {
@@ -51,16 +47,24 @@ impl Window {
         self.range
     }
 
-    /// Whether the map has changed since the window was made.
+    /// Whether the map has changed since the window was made, that of a space behind an IOMMU which led to its memory, or such an
+    /// IOMMU may have. It has when the space is gone.
     pub fn is_stale(&self) -> bool {
-        self.space.generation() != self.generation
+        self.space
+            .upgrade()
+            .is_none_or(|space| space.generation() != self.generation || self.way.is_stale(space.system()))
     }
 
-    /// The address of `width` bytes at `offset`.
-    fn address(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
-        let last = offset.checked_add(width.bytes() - 1).ok_or(BusFault::ACCESS)?;
+    /// The address of `len` bytes at `offset`.
+    fn address(&self, offset: u64, len: usize) -> Result<u64, BusFault> {
+        let last = offset.checked_add((len as u64).saturating_sub(1)).ok_or(BusFault::ACCESS)?;
         let inside = last <= self.range.last() - self.range.start();
         if inside { Ok(self.range.start() + offset) } else { Err(BusFault::ACCESS) }
+    }
+
+    /// Where accesses go on that are no memory of the window's.
+    fn space(&self) -> Result<Arc<AddressSpace>, BusFault> {
+        self.space.upgrade().ok_or(BusFault::DECODE)
     }
 
     /// Reads `width` bytes at `offset`, in the space's byte order.
@@ -69,8 +73,8 @@ impl Window {
     /// An access error out of bounds, or the fault of the access.
     #[inline]
     pub fn load(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
-        if let Some(cached) = &self.read
-            && let Some(value) = cached.span.load_aligned(offset, width)
+        if let Some(span) = &self.read
+            && let Some(value) = span.load_aligned(offset, width)
         {
             return Ok(self.ordered(width, value));
         }
@@ -80,20 +84,29 @@ impl Window {
     /// As [`Window::load`], wherever it leads.
     #[cold]
     fn load_any(&self, offset: u64, width: Width) -> Result<u64, BusFault> {
-        match self.read.as_ref().and_then(|cached| cached.span.load(offset, width)) {
-            Some(value) => Ok(self.ordered(width, value)),
-            None => self.space.load(self.address(offset, width)?, width, self.attrs),
+        let address = self.address(offset, width.len())?;
+        let Some(stretch) = self.reads.at(address) else {
+            return self.space()?.load(address, width, self.attrs);
+        };
+        if stretch.holds(address, width) {
+            return stretch.load(address, width).map(|value| self.ordered(width, value));
         }
+        // memory, and something else behind it: each as it is
+        let mut bytes = [0; 8];
+        let bytes = bytes.get_mut(..width.len()).ok_or(BusFault::ERROR)?;
+        self.read(offset, bytes)?;
+        Ok(self.order.decode(bytes))
     }
 
     /// Writes `width` bytes at `offset`, in the space's byte order.
     ///
     /// # Errors
-    /// An access error out of bounds, or the fault of the access.
+    /// An access error out of bounds, a decode error where the memory could not be written when the window was made, or the
+    /// fault of the access.
     #[inline]
     pub fn store(&self, offset: u64, width: Width, value: u64) -> Result<(), BusFault> {
-        if let Some(cached) = &self.write
-            && cached.span.store(offset, width, self.ordered(width, value))
+        if let Some(span) = &self.write
+            && span.store(offset, width, self.ordered(width, value))
         {
             return Ok(());
         }
@@ -103,7 +116,65 @@ impl Window {
     /// A store to what is no memory at the window's start.
     #[cold]
     fn store_beyond(&self, offset: u64, width: Width, value: u64) -> Result<(), BusFault> {
-        self.space.store(self.address(offset, width)?, width, value, self.attrs)
+        let address = self.address(offset, width.len())?;
+        let Some(stretch) = self.writes.at(address) else {
+            return self.space()?.store(address, width, value, self.attrs);
+        };
+        if stretch.holds(address, width) {
+            return stretch.store(address, width, self.ordered(width, value));
+        }
+        let mut bytes = [0; 8];
+        let bytes = bytes.get_mut(..width.len()).ok_or(BusFault::ERROR)?;
+        self.order.encode(value, bytes);
+        self.write(offset, bytes)
+    }
+
+    /// Reads bytes from `offset` on, each part as what is there has it. Where one fails its bytes are 0 and the rest goes
+    /// on. QEMU's name: `address_space_read_cached`.
+    ///
+    /// # Errors
+    /// An access error out of bounds, where all are 0, or the faults of all parts, OR-ed.
+    pub fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), BusFault> {
+        let mut at = self.address(offset, bytes.len()).inspect_err(|_| bytes.fill(0))?;
+        let (mut rest, mut result) = (bytes, Ok(()));
+        while !rest.is_empty() {
+            let (stretch, len) = self.reads.next(at, rest.len());
+            let (part, later) = std::mem::take(&mut rest).split_at_mut(len);
+            let read = match stretch {
+                Some(stretch) => stretch.read(at, part),
+                None => match self.space() {
+                    Ok(space) => space.read(at, part, self.attrs),
+                    Err(fault) => {
+                        part.fill(0);
+                        Err(fault)
+                    }
+                },
+            };
+            result = BusFault::both(result, read);
+            (rest, at) = (later, at.wrapping_add(len as u64));
+        }
+        result
+    }
+
+    /// Writes bytes from `offset` on, each part as what is there has it. Where one fails the rest goes on. QEMU's name:
+    /// `address_space_write_cached`.
+    ///
+    /// # Errors
+    /// An access error out of bounds, where nothing is done, or the faults of all parts, OR-ed.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), BusFault> {
+        let mut at = self.address(offset, bytes.len())?;
+        let (mut rest, mut result) = (bytes, Ok(()));
+        while !rest.is_empty() {
+            let (stretch, len) = self.writes.next(at, rest.len());
+            let (part, later) = rest.split_at(len);
+            let written = match stretch {
+                Some(stretch) => stretch.write(at, part),
+                None => self.space().and_then(|space| space.write(at, part, self.attrs)),
+            };
+            result = BusFault::both(result, written);
+            (rest, at) = (later, at.wrapping_add(len as u64));
+        }
+        result
     }
 
     /// As [`Window::load`], with the value in the byte order that is asked for.
@@ -111,7 +182,7 @@ impl Window {
     /// # Errors
     /// As there.
     pub fn load_as(&self, offset: u64, width: Width, endian: Endian) -> Result<u64, BusFault> {
-        self.load(offset, width).map(|value| self.space.reordered(width, value, endian))
+        self.load(offset, width).map(|value| self.reordered(width, value, endian))
     }
 
     /// As [`Window::store`], with the value in the byte order that is asked for.
@@ -119,7 +190,11 @@ impl Window {
     /// # Errors
     /// As there.
     pub fn store_as(&self, offset: u64, width: Width, value: u64, endian: Endian) -> Result<(), BusFault> {
-        self.store(offset, width, self.space.reordered(width, value, endian))
+        self.store(offset, width, self.reordered(width, value, endian))
+    }
+
+    fn reordered(&self, width: Width, value: u64, endian: Endian) -> u64 {
+        if endian.on(self.order) == self.order { value } else { width.swap_bytes(value) }
     }
 
     #[inline]
@@ -145,7 +220,8 @@ impl fmt::Debug for Window {
 }
 
 impl AddressSpace {
-    /// A window onto `range`, whose accesses carry `attrs`.
+    /// A window onto `range`, whose accesses carry `attrs`. It looks at each part of the map there once, and asks IOMMUs for each
+    /// page; no lock is held.
     ///
     /// ```
     /// use memory_core::{AddrRange, BusFault, RamBlock, Size, TxAttrs, Width};
@@ -161,13 +237,22 @@ impl AddressSpace {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn window(self: &Arc<Self>, range: AddrRange, attrs: TxAttrs) -> Window {
-        // before the look-ups: should the map change in between, the window counts as stale
-        let generation = self.generation();
-        // an initiator that wants memory only must not be lent a ROM device's: each access is looked at
-        let find =
-            |direction| if attrs.is_memory_only() { None } else { Cached::find(self, range, direction) };
-        let [read, write] = [Direction::Read, Direction::Write].map(find);
-        let order = self.config().order;
-        Window { space: self.clone(), range, attrs, order, generation, read, write }
+        let view = self.look();
+        let access = Access::new(self, &view, attrs);
+        let mut way = Way::default();
+        let mut find = |direction| Stretches::find(&access, range, direction, &mut way);
+        let (reads, writes) = (find(Direction::Read), find(Direction::Write));
+        Window {
+            read: reads.span_at(range.start()),
+            write: writes.span_at(range.start()),
+            order: self.config().order,
+            range,
+            attrs,
+            generation: view.generation(),
+            reads,
+            writes,
+            way,
+            space: Arc::downgrade(self),
+        }
     }
 }

@@ -85,6 +85,17 @@ impl<'a> Found<'a> {
 }
 
 impl Found<'_> {
+    /// The last address of the smallest page that an IOMMU behind it may say something of.
+    pub(crate) fn iommu_page(&self, direction: Direction) -> Option<u64> {
+        let part = match direction {
+            Direction::Read => self.range.read(),
+            Direction::Write => self.range.write(),
+        }?;
+        let is_iommu = matches!(part.target().backing(), Backing::Iommu(_));
+        let into_page = self.offset(part) % PAGE_SIZE as u64;
+        is_iommu.then(|| self.address.saturating_add(PAGE_SIZE as u64 - 1 - into_page))
+    }
+
     /// Whether `len` bytes that are written at the address are written to `target`, from `offset` of its region on.
     pub(super) fn writes_to(&self, target: &Target, offset: u64, len: usize) -> bool {
         let is_it = |part: &Part| std::ptr::eq(&**part.target(), target) && self.offset(part) == offset;

@@ -7,6 +7,7 @@ use crate::map::{Direction, is_refused};
 use crate::section::Pin;
 use crate::space::{AddressSpace, Look};
 use crate::sync::Arc;
+use crate::system::SystemInner;
 use memory_core::{Backing, BusFault, Permissions, SpaceId};
 use memory_flatview::{Part, View};
 use std::cell::OnceCell;
@@ -88,16 +89,67 @@ pub(crate) struct Reached {
     pub(crate) offset: u64,
     /// Bytes of it, no more than were asked for nor than the page of an IOMMU has.
     pub(crate) len: usize,
-    /// The host may have the bytes themselves.
-    pub(crate) is_memory: bool,
+    pub(crate) what: What,
+    /// The IOMMUs on the way announce what they change.
+    pub(crate) is_announced: bool,
+}
+
+/// What an initiator may have of what it reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum What {
+    /// The bytes themselves.
+    Memory,
+    /// Nothing: it is to be written, and is ROM or read-only.
+    Refused,
+    /// A copy.
+    Copy,
+}
+
+/// The way through IOMMUs to what somebody keeps.
+#[derive(Default)]
+pub(crate) struct Way {
+    /// How often IOMMUs had invalidated something before the first one was asked; `None` if there is none on the way.
+    invalidations: Option<u64>,
+    /// The spaces that they led to, with the generations of their views.
+    spaces: Vec<(SpaceId, u64)>,
+}
+
+impl Way {
+    /// Whether it leads through an IOMMU.
+    pub(crate) fn is_translated(&self) -> bool {
+        self.invalidations.is_some()
+    }
+
+    /// Whether an IOMMU may have changed since, or the map of a space behind one.
+    pub(crate) fn is_stale(&self, system: &SystemInner) -> bool {
+        let is_other = |(id, generation): &(SpaceId, u64)| {
+            system.space(*id).is_none_or(|space| space.generation() != *generation)
+        };
+        self.invalidations.is_some_and(|before| before != system.iotlb().invalidations())
+            || self.spaces.iter().any(is_other)
+    }
+
+    fn note(&mut self, access: &Access<'_>) {
+        let led_to = (access.space.id(), access.view.generation());
+        if !self.spaces.contains(&led_to) {
+            self.spaces.push(led_to);
+        }
+    }
 }
 
 impl Access<'_> {
-    /// What is at `address`, up to `len` bytes of it.
+    /// What is at `address`, up to `len` bytes of it. Notes the way there.
     ///
     /// # Errors
-    /// What an access of that direction gets, so far as that can be known without one.
-    pub(crate) fn reach(&self, address: u64, len: usize, direction: Direction) -> Result<Reached, BusFault> {
+    /// What an access of that direction gets, where nobody answers, the initiator wants memory and there is none, or an IOMMU
+    /// says no.
+    pub(crate) fn reach(
+        &self,
+        address: u64,
+        len: usize,
+        direction: Direction,
+        way: &mut Way,
+    ) -> Result<Reached, BusFault> {
         let found = Found::at(self.view, address).filter(|_| len > 0).ok_or(BusFault::DECODE)?;
         let (part, permission) = match direction {
             Direction::Read => (found.range.read(), Permissions::READ),
@@ -105,26 +157,35 @@ impl Access<'_> {
         };
         let part = part.ok_or(BusFault::DECODE)?;
         let most = |rest: u64| usize::try_from(rest).map_or(len, |rest| rest.saturating_add(1).min(len));
-        if matches!(part.target().backing(), Backing::Iommu(_)) {
+        if let Backing::Iommu(iommu) = part.target().backing() {
+            // before it is asked: what it changes meanwhile counts
+            way.invalidations.get_or_insert(self.space.system().iotlb().invalidations());
             let onward = self.translate(&found, part, permission)?;
-            return onward.run(self, |access| access.reach(onward.address, most(onward.rest), direction));
+            let reached = onward.run(self, |access| {
+                way.note(access);
+                access.reach(onward.address, most(onward.rest), direction, way)
+            })?;
+            let is_announced = reached.is_announced && iommu.announces();
+            return Ok(Reached { is_announced, ..reached });
         }
         if self.attrs.is_memory_only() && !is_memory(part.target()) {
             return Err(BusFault::ACCESS);
         }
-        if is_refused(found.range, part, direction) {
-            return Err(BusFault::DECODE);
-        }
-        if self.attrs.is_memory_only() && !is_memory(part.target()) {
-            return Err(BusFault::ACCESS);
-        }
+        let what = if is_refused(found.range, part, direction) {
+            What::Refused
+        } else if direct(&found, direction).is_some() {
+            What::Memory
+        } else {
+            What::Copy
+        };
         Ok(Reached {
             space: self.space.id(),
             address,
             pin: Pin::new(part.target()),
             offset: found.offset(part),
             len: most(found.rest()),
-            is_memory: direct(&found, direction).is_some(),
+            what,
+            is_announced: true,
         })
     }
 }

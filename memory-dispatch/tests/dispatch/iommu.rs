@@ -148,6 +148,20 @@ fn an_access_over_two_pages_is_translated_twice() {
 }
 
 #[test]
+fn a_window_asks_an_iommu_that_announces_nothing_at_each_access() {
+    each(|board, behind, _| {
+        behind.table.set(0, behind.space.id(), 0x8000, READ | WRITE);
+        let window = board.space.window(memory_core::AddrRange::new(AT, AT + 0xfff).unwrap(), ATTRS);
+        assert_eq!(window.load(1, Width::W1), Ok(1));
+        behind.table.set(0, behind.space.id(), 0x8010, READ);
+        assert_eq!(window.load(1, Width::W1), Ok(1), "the low bits are the page's own");
+        behind.table.set(0, behind.space.id(), 0x9000, READ);
+        assert_eq!(board.load(AT + 1, Width::W1), window.load(1, Width::W1));
+        assert_eq!(window.store(1, Width::W1, 7), Err(BusFault::ACCESS));
+    });
+}
+
+#[test]
 fn a_page_that_is_not_mapped_is_an_access_error() {
     each(|board, _, _| {
         assert_eq!(board.load(AT, Width::W4), Err(BusFault::ACCESS));

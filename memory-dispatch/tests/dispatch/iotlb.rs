@@ -348,6 +348,50 @@ fn memory_behind_an_iommu_is_mapped_itself_to_the_end_of_its_page() {
 }
 
 #[test]
+fn a_window_behind_an_iommu_keeps_what_it_was_led_to_and_tells() {
+    let mut bench = Bench::new();
+    let mut shadow = |name: &str| {
+        let ram = bench.board.memory().ram(name, RamBlock::anonymous(0x1000u64).unwrap()).build().unwrap();
+        bench.board.map(0x20_0000, ram)
+    };
+    let read_only = shadow("shadow");
+    read_only.set_read_only(true).unwrap();
+    for (page, to) in [(1u64, 0x5000), (2, 0x9000), (4, 0x20_0000)] {
+        bench.map(0, page << 12, to, 0xfff);
+    }
+    let window = bench.dma.window(range(0x1000, 0x4fff), ATTRS);
+    let guard = bench.dma.map(0x1000, 0x100, Direction::Write, ATTRS).unwrap();
+    let load = |offset| window.load(offset, Width::W1);
+    bench.asked();
+    assert_eq!((load(0xfff), load(0x1000), window.load(0xfff, Width::W2)), (Ok(5), Ok(9), Ok(0x0905)));
+    assert_eq!((bench.asked(), window.is_stale()), (0, false));
+    // what it refused is asked for again, and what was read-only stays so
+    assert_eq!((load(0x2000), bench.asked()), (Err(BusFault::ACCESS), 1));
+    read_only.set_read_only(false).unwrap();
+    assert!(window.is_stale() && guard.is_stale(&bench.dma), "the map behind has changed");
+    assert_eq!(window.store(0x3000, Width::W1, 1), Err(BusFault::DECODE));
+    let window = bench.dma.window(range(0x1000, 0x4fff), ATTRS);
+    assert!(!window.is_stale());
+    bench.unit.unmap(0, 0x2000);
+    assert!(window.is_stale());
+    bench.map(0, 0x2000, 0x6000, 0xfff);
+    bench.map(0, 0x3000, 0x7000, 0xfff);
+    window.store(0x1000, Width::W1, 0xaa).unwrap();
+    assert_eq!(bench.board.space.load(0x9000, Width::W1, ATTRS), Ok(0xaa), "it keeps its rights");
+    assert_eq!((window.load(0x1000, Width::W1), window.load(0x2000, Width::W1)), (Ok(0xaa), Ok(7)));
+}
+
+#[test]
+fn a_window_as_large_as_a_space_behind_an_iommu_asks_for_so_many_pages() {
+    let bench = Bench::new();
+    bench.map(0, 0, 0x5000, 0xfff);
+    bench.map(0, 0x8000_0000, 0x6000, 0xfff);
+    let window = bench.dma.window(AddrRange::ALL, ATTRS);
+    assert!(bench.asked() <= 2 * 4096);
+    assert_eq!((window.load(0, Width::W1), window.load(0x8000_0000, Width::W1)), (Ok(5), Ok(6)));
+}
+
+#[test]
 fn a_read_only_range_behind_an_iommu_is_not_mapped_to_be_written() {
     let mut bench = Bench::new();
     let memory = bench.board.memory();

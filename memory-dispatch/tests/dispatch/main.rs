@@ -29,3 +29,4 @@ mod rerender;
 mod section;
 mod single;
 mod transfer;
+mod window;

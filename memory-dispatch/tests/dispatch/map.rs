@@ -357,6 +357,18 @@ fn a_copy_from_behind_an_iommu_goes_back_where_the_iommu_led() {
 }
 
 #[test]
+fn a_copy_keeps_no_space_and_goes_nowhere_without_one() {
+    let (board, bytes) = board();
+    let space = board.system.address_space("other", &board.root, SpaceConfig::default()).unwrap();
+    let mut guard = space.map(REGS, 8, Direction::Write, ATTRS).unwrap();
+    let weak = Arc::downgrade(&space);
+    drop(space);
+    assert!(weak.upgrade().is_none() && guard.write(0, &[0xee; 8]));
+    assert_eq!(guard.unmap(8), Err(MapError::Fault(BusFault::DECODE)));
+    assert_eq!(bytes.0.lock().unwrap()[..2], [0, 1]);
+}
+
+#[test]
 fn a_mapping_over_several_regions_of_a_block_holds_all_their_owners() {
     let (board, _) = board();
     let block = RamBlock::anonymous(0x2000u64).unwrap();

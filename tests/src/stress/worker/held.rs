@@ -17,8 +17,8 @@ const MOST: usize = 4;
 
 /// Something that pins what it shows.
 pub(super) enum Held {
-    /// A window whose first byte was this byte of RAM, which it stays.
-    Window(Window, u64),
+    /// A window whose first byte was this byte of RAM, and whether it could be written, which it stays.
+    Window(Window, u64, bool),
     /// A mapping of RAM from this byte on.
     Mapped(MapGuard, u64),
     /// A mapping of the ROM device, from this offset on.
@@ -54,7 +54,7 @@ impl Worker {
         let index = self.dice.below(last + 1) as usize;
         let mut held = self.held.swap_remove(index);
         match &mut held {
-            Held::Window(window, first) => self.use_window(world, window, *first),
+            Held::Window(window, first, writable) => self.use_window(world, window, (*first, *writable)),
             Held::Mapped(guard, first) => self.use_mapped(world, guard, *first),
             Held::Flash(guard, first) => self.read_flash(world, guard, *first),
             Held::CardMapped(guard, serial) => self.check_card(world, Self::serial_of(guard), *serial),
@@ -92,8 +92,10 @@ impl Worker {
         let (space, base) = self.space(world);
         let window = space.window(AddrRange::from_len(base + address, PAGE as usize)?, ATTRS);
         let layout = world.chart.held(glimpse)?;
-        // what could not be written when it was made is looked up anew by each write
-        (layout.seen(address, world.turn) == Seen::Ram(first, true)).then_some(Held::Window(window, first))
+        match layout.seen(address, world.turn) {
+            Seen::Ram(byte, writable) if byte == first => Some(Held::Window(window, first, writable)),
+            _ => None,
+        }
     }
 
     /// One of its words in the page from `first` on.
@@ -103,9 +105,13 @@ impl Worker {
         first + self.dice.below((PAGE - turn) / turn) * turn
     }
 
-    fn use_window(&mut self, world: &World, window: &Window, first: u64) {
+    fn use_window(&mut self, world: &World, window: &Window, (first, writable): (u64, bool)) {
         let offset = self.word_in(world, first);
-        let result = if self.dice.once_in(2) {
+        let store = self.dice.once_in(2);
+        let result = if store && !writable {
+            let refused = window.store(offset - first, W8, 0) == Err(BusFault::DECODE);
+            if refused { window.load(offset - first, W8) } else { Err(BusFault::ERROR) }
+        } else if store {
             let value = self.fresh();
             let stored = window.store(offset - first, W8, value);
             self.set_word(world, offset, value);
