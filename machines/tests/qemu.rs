@@ -177,6 +177,19 @@ fn a_machine_outlives_its_clients_of_qtest_and_ends_by_qmp() {
 }
 
 #[test]
+fn the_command_that_ends_the_machine_has_its_reply() {
+    for _ in 0..5 {
+        let (mut running, mut qtest, mut qmp) =
+            start(&["-M", "none", "-device", "ib700", "-watchdog-action", "reset", "-no-reboot"]);
+        assert_eq!(qtest.ask("outb 0x443 15"), "OK");
+        assert_eq!(qtest.ask("clock_step 2000000000"), "OK 2000000000");
+        assert_eq!(qmp.event().0, "WATCHDOG");
+        assert_eq!(qmp.event().0, "SHUTDOWN");
+        assert_eq!(running.end(), Some(0));
+    }
+}
+
+#[test]
 fn a_client_of_qtest_may_end_what_it_sends_and_hear_the_replies() {
     let (mut running, mut qtest, _qmp) = start(&["-M", "none"]);
     qtest.say("clock_set 7\ninb 0x10\n");

@@ -9,7 +9,7 @@ use machines::endpoint::{Endpoint, Link};
 use machines::file::MachineSpec;
 use machines::machine::Machine;
 use machines::qmp::Qmp;
-use machines::qtest::Qtest;
+use machines::qtest::{Qtest, Replies};
 use machines::runner::{Runner, Stopped};
 use machines::sync::Arc;
 use std::io::Write;
@@ -142,11 +142,15 @@ impl Driven {
         }
         let Opened { qtest, qmp: links, made } = opened;
         let qmp = Qmp::new(&machine);
-        if let Some(QtestLink { link, log, ends }) = qtest {
-            Qtest::new(&machine, log).ends_with_client(ends).start(link)?;
-        }
+        let replies = match qtest {
+            None => None,
+            Some(QtestLink { link, log, ends }) => {
+                Some(Qtest::new(&machine, log).ends_with_client(ends).start(link)?)
+            }
+        };
         links.into_iter().try_for_each(|link| qmp.start(link))?;
         let stopped = runner.run(plan);
+        replies.iter().for_each(Replies::drain);
         qmp.drain();
         drop((made, terminal));
         Ok(match stopped? {

@@ -21,6 +21,7 @@ use interrupts::{Direction, Interrupts};
 use memory_dispatch::AddressSpace;
 use output::Output;
 use std::io::{self, BufRead, BufReader, Write};
+use std::time::Duration;
 use words::{Refusal, Words, parse_u64, shown};
 
 /// Bytes in one line, at most.
@@ -28,6 +29,9 @@ const LONGEST: usize = 1 << 26;
 
 /// Bytes that are read at once.
 const READ: usize = 1 << 16;
+
+/// How long the last reply may take to be written.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The machine as a client of qtest sees it.
 pub struct Qtest {
@@ -39,6 +43,23 @@ pub struct Qtest {
     ports: Option<Arc<AddressSpace>>,
     /// The machine ends when standard input does, since nobody could ever reach it any more.
     ends_with_client: bool,
+}
+
+/// The replies of a [`Qtest`] that serves clients on its own thread.
+pub struct Replies(Output);
+
+impl Replies {
+    /// Waits until the commands that clients have sent are answered, though not long: for the end of the process. The command that
+    /// ends the machine has a reply as well.
+    pub fn drain(&self) {
+        self.0.drain(PATIENCE);
+    }
+}
+
+impl std::fmt::Debug for Replies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replies").finish_non_exhaustive()
+    }
 }
 
 /// What a command is answered.
@@ -75,7 +96,8 @@ impl Qtest {
     ///
     /// # Errors
     /// The host has no thread for it.
-    pub fn start(mut self, mut link: Link) -> io::Result<()> {
+    pub fn start(mut self, mut link: Link) -> io::Result<Replies> {
+        let replies = Replies(self.out.clone());
         let serve = move || {
             while let Some(connection) = link.accept() {
                 self.serve(connection);
@@ -84,7 +106,7 @@ impl Qtest {
                 self.machine.lifecycle().post(Wish::Quit(Cause::HostUi));
             }
         };
-        thread::Builder::new().name("qtest".into()).spawn(serve).map(drop)
+        thread::Builder::new().name("qtest".into()).spawn(serve).map(|_| replies)
     }
 
     /// Serves one client until it is gone.

@@ -1,9 +1,9 @@
 //! What a client is told: replies, and interrupts that rise and fall meanwhile.
 
-use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::fmt::{self, Write as _};
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes that wait to be written in one piece.
 const ENOUGH: usize = 1 << 16;
@@ -22,12 +22,37 @@ struct Inner {
 pub(super) struct Output {
     /// Held while the client is written to, which waits for it only for a while.
     inner: Arc<Mutex<Inner>>,
+    pending: Arc<Pending>,
+}
+
+/// Whether a command has been taken whose reply is not written yet. Apart from what is written, so that who waits for it does
+/// not wait for a client that does not read.
+#[derive(Default)]
+struct Pending {
+    /// Held for an instant.
+    is_pending: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Pending {
+    fn set(&self, is_pending: bool) {
+        *self.is_pending.lock().unwrap_or_else(PoisonError::into_inner) = is_pending;
+        if !is_pending {
+            self.changed.notify_all();
+        }
+    }
+
+    fn wait(&self, patience: Duration) {
+        let is_pending = self.is_pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(is_pending, patience, |is_pending| *is_pending);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 impl Output {
     pub(super) fn new(log: Option<Box<dyn Write + Send>>) -> Self {
         let inner = Inner { waiting: Vec::new(), peer: None, busy: false, log, start: Instant::now() };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self { inner: Arc::new(Mutex::new(inner)), pending: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -51,6 +76,8 @@ impl Output {
         inner.peer = None;
         let time = inner.start.elapsed().as_secs_f64();
         inner.log(format_args!("[I +{time:.6}] CLOSED"));
+        drop(inner);
+        self.pending.set(false);
     }
 
     /// Whether there is a log, for which to call [`Output::note`].
@@ -68,6 +95,7 @@ impl Output {
     /// A thread begins with commands.
     pub(super) fn begin(&self) {
         self.lock().busy = true;
+        self.pending.set(true);
     }
 
     /// It is through with them: what waits is written. Returns whether the client is still there.
@@ -75,7 +103,15 @@ impl Output {
         let mut inner = self.lock();
         inner.busy = false;
         inner.write_out();
-        inner.peer.is_some()
+        let is_there = inner.peer.is_some();
+        drop(inner);
+        self.pending.set(false);
+        is_there
+    }
+
+    /// Waits until the commands that were taken are answered, though not longer than `patience`.
+    pub(super) fn drain(&self, patience: Duration) {
+        self.pending.wait(patience);
     }
 
     /// Says a line.

@@ -331,6 +331,33 @@ fn what_the_guest_asks_of_the_machine_is_done_before_the_reply() {
 }
 
 #[test]
+fn the_reply_to_the_command_that_ends_the_machine_is_waited_for() {
+    struct Slow(Sink);
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            (0..1000).for_each(|_| thread::yield_now());
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (machine, sink) = (machine(), Sink::default());
+    let mut qtest = Qtest::new(&machine, None);
+    let replies = Replies(qtest.out.clone());
+    thread::scope(|scope| {
+        let reader = Box::new(Cursor::new(b"writel 0x200000 0x5555\n".to_vec()));
+        let connection = Connection { reader, writer: Box::new(Slow(sink.clone())) };
+        scope.spawn(move || qtest.serve(connection));
+        Runner::new(&machine).run_without_cpus().unwrap();
+        replies.drain();
+        assert_eq!(sink.text(), "OK\n");
+    });
+    replies.drain();
+}
+
+#[test]
 fn commands_and_replies_are_logged_as_qemu_does() {
     let log = Sink::default();
     let mut qtest = Qtest::new(&machine(), Some(Box::new(log.clone())));
