@@ -293,6 +293,29 @@ fn help_lists_what_there_is_and_a_name_or_a_word_makes_the_program_qemu() {
     assert!(String::from_utf8(other.stderr).unwrap().contains("-foo: invalid option"));
 }
 
+/// Which of a board's slots have a VGA.
+fn slots_of_vgas(args: &[&str]) -> Vec<u32> {
+    let (mut running, mut qtest, _qmp) = start(args);
+    let has_vga = |slot: &u32| {
+        qtest.ask(&format!("outl 0xcf8 {:#x}", 0x8000_0000 | slot << 11));
+        qtest.ask("inl 0xcfc") == "OK 0x11111234"
+    };
+    let slots = (0..32).filter(has_vga).collect();
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+    slots
+}
+
+#[test]
+fn a_pc_has_a_vga_unless_somebody_wants_none_or_another_one() {
+    assert_eq!(slots_of_vgas(&[]), [2]);
+    assert_eq!(slots_of_vgas(&["-M", "q35", "-nodefaults", "-vga", "std"]), [1]);
+    assert!(slots_of_vgas(&["-nodefaults"]).is_empty());
+    assert!(slots_of_vgas(&["-M", "q35", "-vga", "none"]).is_empty());
+    assert_eq!(slots_of_vgas(&["-device", "VGA,addr=5"]), [5]);
+    refused(&["-vga", "qxl"], &["-vga qxl", "'qxl' is not supported"]);
+}
+
 #[test]
 fn options_reach_the_parts_of_a_board() {
     let folder = tempfile::tempdir().unwrap();

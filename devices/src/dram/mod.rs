@@ -9,7 +9,9 @@ mod smram;
 mod split;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unclaimed;
 
 pub use pam::{PAM_REGISTERS, Pam};
 pub use smram::{Smram, SmramControl, SmramSetting, Tseg};
 pub use split::RamSplit;
+pub use unclaimed::hide_unclaimed;

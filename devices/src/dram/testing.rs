@@ -10,7 +10,8 @@ use serde_json::json;
 pub(crate) struct Pc {
     pub(crate) board: Board,
     pub(crate) space: Arc<AddressSpace>,
-    _kept: [Region; 4],
+    _kept: [Region; 3],
+    shown: Region,
 }
 
 /// What PCI answers wherever RAM does not.
@@ -31,7 +32,12 @@ impl Pc {
         for (name, region) in [("memory", &pci), ("pc-system", &system), ("pc-ram", &ram)] {
             board.regions.insert(name.to_owned(), region.by_ref().clone());
         }
-        Self { board, space, _kept: [system, ram, pci, shown] }
+        Self { board, space, _kept: [system, ram, pci], shown }
+    }
+
+    /// Has nobody claim PCI memory any more.
+    pub(crate) fn unclaim(&self) {
+        self.shown.set_enabled(false).unwrap();
     }
 
     pub(crate) fn load(&self, address: u64) -> u64 {

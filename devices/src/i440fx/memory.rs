@@ -1,10 +1,10 @@
 //! The DRAM interface of the bridge: what its registers say is shown where.
 
-use crate::dram::{PAM_REGISTERS, Pam, RamSplit, Smram, SmramControl, SmramSetting};
+use crate::dram::{PAM_REGISTERS, Pam, RamSplit, Smram, SmramControl, SmramSetting, hide_unclaimed};
 use crate::pci::ConfigSpace;
 use crate::realize::Realize;
 use crate::sync::{Mutex, PoisonError};
-use memory_core::{MemoryError, RegionRef};
+use memory_core::{MemoryError, Region, RegionRef};
 
 /// The first of the registers of programmable attribute maps.
 pub(super) const PAM: usize = 0x59;
@@ -44,6 +44,7 @@ pub(super) struct Dram {
     _split: RamSplit,
     pam: Pam,
     smram: Smram,
+    _unclaimed: Region,
 }
 
 impl Dram {
@@ -56,7 +57,8 @@ impl Dram {
         let split = RamSplit::new(ctx, system, ram, (MOST_LOWMEM, LOWMEM))?;
         let pam = Pam::new(ctx, system, pci)?;
         let smram = Smram::new(ctx, system, ram, pci)?;
-        Ok(Self { follow: Mutex::default(), _split: split, pam, smram })
+        let unclaimed = hide_unclaimed(ctx, pci)?;
+        Ok(Self { follow: Mutex::default(), _split: split, pam, smram, _unclaimed: unclaimed })
     }
 
     /// Makes the map what the registers say that `look` reads.

@@ -122,3 +122,20 @@ fn a_snapshot_brings_the_map_back() {
     pc.set(0x72, 0x4a);
     assert_eq!(pc.config(0x72), 0x1a, "still locked");
 }
+
+#[test]
+fn ram_below_1_mib_does_not_show_where_nobody_claims_pci() {
+    let pc = Pc::new(16 << 20);
+    let _bridge = pc.board.plug::<I440fx>(properties(), 1 << 60);
+    pc.unclaim();
+    for (register, ram, pci, start) in [(0x72, 0x4a, 0x0a, 0xa_0000), (0x5f, 0x33, 0, 0xe_8000)] {
+        pc.set(register, ram);
+        pc.store(start, 0x5a);
+        assert_eq!(pc.load(start), 0x5a);
+        pc.set(register, pci);
+        assert_eq!(pc.load(start), 0xff, "{start:#x}");
+        pc.store(start, 0x11);
+        pc.set(register, ram);
+        assert_eq!(pc.load(start), 0x5a, "the write reached nobody");
+    }
+}

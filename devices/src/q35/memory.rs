@@ -1,11 +1,13 @@
 //! The DRAM controller of the bridge: what its registers say is shown where.
 
-use crate::dram::{PAM_REGISTERS, Pam, RamSplit, Smram, SmramControl, SmramSetting, Tseg};
+use crate::dram::{
+    PAM_REGISTERS, Pam, RamSplit, Smram, SmramControl, SmramSetting, Tseg, hide_unclaimed,
+};
 use crate::pci::ConfigSpace;
 use crate::realize::Realize;
 use crate::sync::Arc;
 use bitflags::bitflags;
-use memory_core::{MemoryError, RegionRef};
+use memory_core::{MemoryError, Region, RegionRef};
 
 /// Asks for the size of the extended TSEG (QEMU's own register): reads say so many MiB after all ones were written.
 const EXT_TSEG_MBYTES: usize = 0x50;
@@ -120,6 +122,7 @@ pub(super) struct Dram {
     split: RamSplit,
     pam: Pam,
     smram: Smram,
+    _unclaimed: Region,
 }
 
 impl Dram {
@@ -133,7 +136,8 @@ impl Dram {
         let split = RamSplit::new(ctx, system, ram, (MOST_LOWMEM, LOWMEM))?;
         let pam = Pam::new(ctx, system, pci)?;
         let smram = Smram::new(ctx, system, ram, pci)?.extended(ctx, device, system, ram)?;
-        Ok(Self { system: system.clone(), split, pam, smram })
+        let unclaimed = hide_unclaimed(ctx, pci)?;
+        Ok(Self { system: system.clone(), split, pam, smram, _unclaimed: unclaimed })
     }
 
     /// Makes the map what the registers say. Called by one thread at a time.

@@ -188,3 +188,20 @@ fn ram_is_cut_at_2_gib_where_it_would_reach_the_windows() {
         assert_eq!(pc.space.load((1 << 32) + above.max(1) - 1, W1, TxAttrs::default()).is_ok(), above > 0);
     }
 }
+
+#[test]
+fn ram_below_1_mib_does_not_show_where_nobody_claims_pci() {
+    let pc = Pc::new(16 << 20);
+    let _bridge = pc.board.plug::<Q35>(properties(), 1 << 60);
+    pc.unclaim();
+    for (register, ram, pci, start) in [(0x9d, 0x4a, 0x0a, 0xa_0000), (0x96, 0x33, 0, 0xe_8000)] {
+        pc.set(register, ram);
+        pc.store(start, 0x5a);
+        assert_eq!(pc.load(start), 0x5a);
+        pc.set(register, pci);
+        assert_eq!(pc.load(start), 0xff, "{start:#x}");
+        pc.store(start, 0x11);
+        pc.set(register, ram);
+        assert_eq!(pc.load(start), 0x5a, "the write reached nobody");
+    }
+}

@@ -72,6 +72,7 @@ impl CommandLine {
         self.firmware(&mut spec)?;
         self.configure(&mut spec)?;
         self.serials(&mut spec)?;
+        self.display(&mut spec)?;
         let left = self.globals(&mut spec)?;
         for device in &self.devices {
             self.plug(&mut spec, device.clone(), &left)?;

@@ -4,6 +4,7 @@
 //! connects as a client to the sockets that it is told.
 
 mod board;
+mod display;
 mod keys;
 mod options;
 

@@ -1,5 +1,6 @@
 //! The options of the command line, one by one.
 
+use super::display::Vga;
 use super::keys::Keys;
 use crate::command::outside::Log;
 use anyhow::{Context, bail};
@@ -33,6 +34,8 @@ pub(super) struct CommandLine {
     pub(super) name: Option<String>,
     pub(super) floppy_check: Option<bool>,
     pub(super) no_graphic: bool,
+    pub(super) no_defaults: bool,
+    pub(super) vga: Option<Vga>,
     pub(super) globals: Vec<(String, String, String)>,
     pub(super) devices: Vec<Keys>,
     pub(super) drives: Vec<Keys>,
@@ -105,7 +108,7 @@ const OPTIONS: &[(&str, Option_)] = &[
     ("no-shutdown", Switch(|line| line.actions.shutdown = ShutdownAction::Pause)),
     ("S", Switch(|line| line.paused = true)),
     ("pidfile", Value(|line, text| set(&mut line.pidfile, Some(text.into())))),
-    ("nodefaults", Switch(|_| ())),
+    ("nodefaults", Switch(|line| line.no_defaults = true)),
     ("no-user-config", Switch(|_| ())),
     ("nodefconfig", Switch(|_| ())),
     ("no-acpi", Switch(|_| ())),
@@ -259,8 +262,13 @@ fn object(line: &mut CommandLine, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn vga(_: &mut CommandLine, text: &str) -> anyhow::Result<()> {
-    only(&["none"], text)
+fn vga(line: &mut CommandLine, text: &str) -> anyhow::Result<()> {
+    line.vga = Some(match text {
+        "none" => Vga::None,
+        "std" => Vga::Std,
+        _ => bail!("'{text}' is not supported; there is 'none', 'std'"),
+    });
+    Ok(())
 }
 
 fn chardev(line: &mut CommandLine, text: &str) -> anyhow::Result<()> {
