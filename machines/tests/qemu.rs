@@ -293,6 +293,53 @@ fn help_lists_what_there_is_and_a_name_or_a_word_makes_the_program_qemu() {
     assert!(String::from_utf8(other.stderr).unwrap().contains("-foo: invalid option"));
 }
 
+/// What a stretch of memory holds, in hexadecimal.
+fn memory(qtest: &mut Peer, at: u64, len: usize) -> String {
+    qtest.ask(&format!("read {at:#x} {len:#x}"))
+}
+
+#[test]
+fn flash_is_in_the_place_of_the_rom_and_is_shown_below_1_mib() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = |name: &str, first: u8| {
+        let path = folder.path().join(name);
+        let bytes: Vec<u8> = (0..0x1_0000_u32).map(|at| first.wrapping_add(at.to_le_bytes()[0])).collect();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let (code, variables) = (image("code", 0x10), image("variables", 0x80));
+    let drive = |path: &std::path::Path, rest: &str| format!("if=pflash,format=raw,file={}{rest}", path.display());
+    let (code_drive, variables_drive) = (drive(&code, ",readonly=on"), drive(&variables, ""));
+    for board in ["pc", "q35"] {
+        let (mut running, mut qtest, _qmp) =
+            start(&["-M", board, "-S", "-drive", &code_drive, "-drive", &variables_drive]);
+        for (at, found) in [(0xffff_0000, "0x10111213"), (0xf_0000, "0x10111213"), (0xfffe_0000, "0x80818283")] {
+            assert_eq!(memory(&mut qtest, at, 4), format!("OK {found}"), "{board} {at:#x}");
+        }
+        for (write, at) in [("0x40", 0xfffe_0000_u64), ("0x01", 0xfffe_0000), ("0x40", 0xffff_0000), ("0x01", 0xffff_0000)] {
+            qtest.ask(&format!("write {at:#x} 1 {write}"));
+        }
+        qtest.ask("write 0xfffe0000 1 0xff");
+        qtest.ask("write 0xffff0000 1 0xff");
+        assert_eq!(memory(&mut qtest, 0xfffe_0000, 2), "OK 0x0081", "programmed");
+        assert_eq!(memory(&mut qtest, 0xffff_0000, 2), "OK 0x1011", "read-only");
+        running.signal("-TERM");
+        assert_eq!(running.end(), Some(0));
+        image("variables", 0x80);
+    }
+    let named = format!("if=none,id=f,format=raw,file={}", code.display());
+    let (mut running, mut qtest, _qmp) = start(&["-M", "q35,pflash0=f", "-drive", &named]);
+    assert_eq!(memory(&mut qtest, 0xf_0000, 2), "OK 0x1011");
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+    let three = ["-drive", &code_drive, "-drive", &code_drive, "-drive", &code_drive];
+    refused(&three, &["-drive if=pflash", "more than 2 units"]);
+    refused(&["-drive", "if=pflash,unit=1,file=x"], &["-drive if=pflash", "unit 1 is there without unit 0"]);
+    refused(&["-drive", "if=pflash,file=/nowhere"], &["-drive if=pflash,unit=0", "could not load the image"]);
+    refused(&["-M", "none", "-pflash", "x"], &["-drive if=pflash", "no such interface"]);
+    refused(&["-M", "pc,pflash0=g"], &["can't find value 'g'"]);
+}
+
 /// Which of a board's slots have a VGA.
 fn slots_of_vgas(args: &[&str]) -> Vec<u32> {
     let (mut running, mut qtest, _qmp) = start(args);

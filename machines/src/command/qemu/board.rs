@@ -4,7 +4,7 @@ use super::keys::Keys;
 use super::options::{Chardev, CommandLine};
 use anyhow::{Context, anyhow, bail};
 use machines::catalog;
-use machines::file::{MachineSpec, RegionKind};
+use machines::file::MachineSpec;
 use machines::plugging::{self, DeviceOptions};
 use serde_json::{Map, Value, json};
 
@@ -57,6 +57,7 @@ impl CommandLine {
             true => catalog::load(known)?,
             false => return Err(unsupported()),
         };
+        let flash = ["pflash0", "pflash1"].map(|chip| keys.take(chip));
         keys.ignore(IDLE);
         if let Some((key, _)) = keys.rest().first() {
             bail!("-machine {name}: Property '{name}-machine.{key}' not found");
@@ -69,7 +70,7 @@ impl CommandLine {
         if let (Some(cpus), Some(_)) = (&self.cpus, &spec.cpu) {
             spec.set("cpu.harts", cpus).with_context(|| format!("-smp {cpus}"))?;
         }
-        self.firmware(&mut spec)?;
+        self.firmware(&mut spec, flash)?;
         self.configure(&mut spec)?;
         self.serials(&mut spec)?;
         self.display(&mut spec)?;
@@ -78,38 +79,6 @@ impl CommandLine {
             self.plug(&mut spec, device.clone(), &left)?;
         }
         Ok(spec)
-    }
-
-    /// `-bios` in a board that has a ROM for it: the image ends where the ROM did, and so does what is shown of it below
-    /// 1 MiB.
-    fn firmware(&self, spec: &mut MachineSpec) -> anyhow::Result<()> {
-        let Some(path) = &self.bios else { return Ok(()) };
-        let Some(rom) = firmware_rom(spec) else { return Ok(()) };
-        let Some(rom) = spec.regions.get_mut(rom) else { return Ok(()) };
-        let refuse = || format!("-bios {path}: could not load the image");
-        let len = std::fs::metadata(path).with_context(refuse)?.len();
-        let full = std::path::absolute(path).with_context(refuse)?;
-        let full = full.to_str().with_context(refuse)?.to_owned();
-        let size =
-            memory_core::Size::new(len.into()).filter(|_| len > 0 && len % 0x1000 == 0 && len <= 1 << 24);
-        let size = size.with_context(|| {
-            format!("-bios {path}: {len} bytes are no whole number of pages up to 16 MiB")
-        })?;
-        rom.kind = RegionKind::Rom { file: Some(full) };
-        rom.size = machines::file::Extent::Bytes(size);
-        if let Some(placement) = &mut rom.placement {
-            placement.at = (1 << 32) - len;
-        }
-        let shown = len.min(0x2_0000);
-        if let Some(alias) = spec.regions.iter_mut().find(|region| region.name == "isa-bios")
-            && let (RegionKind::Alias { offset, .. }, Some(placement)) =
-                (&mut alias.kind, &mut alias.placement)
-        {
-            *offset = len - shown;
-            placement.at = 0x10_0000 - shown;
-            alias.size = machines::file::Extent::Bytes(memory_core::Size::new(shown.into()).unwrap_or(size));
-        }
-        Ok(())
     }
 
     /// `-rtc`, `-boot`, `-uuid`, `-fw_cfg` and what else the parts of a PC are told.
@@ -249,11 +218,16 @@ impl CommandLine {
         Ok(())
     }
 
-    /// The image of the drive that is called `id`.
-    fn drive(&self, id: &str, options: &mut Map<String, Value>) -> anyhow::Result<()> {
+    /// The drive that is called `id`.
+    pub(super) fn drive_called(&self, id: &str) -> anyhow::Result<&Keys> {
         let called = |keys: &&Keys| Keys::clone(keys).take("id").as_deref() == Some(id);
         let drive = self.drives.iter().find(called);
-        let mut drive = drive.with_context(|| format!("Property 'drive' can't find value '{id}'"))?.clone();
+        drive.with_context(|| format!("Property 'drive' can't find value '{id}'"))
+    }
+
+    /// The image of the drive that is called `id`.
+    fn drive(&self, id: &str, options: &mut Map<String, Value>) -> anyhow::Result<()> {
+        let mut drive = self.drive_called(id)?.clone();
         let file = drive.take("file").context("the drive has no file")?;
         let image = std::path::absolute(&file).with_context(|| file.clone())?;
         options.insert("image".to_owned(), json!(image.to_str().context("the path is not UTF-8")?));
@@ -273,22 +247,6 @@ impl CommandLine {
         }
         Ok(())
     }
-
-    /// Drives that are there without a device of their own are refused: boards have no slots for them.
-    pub(super) fn check_drives(&self) -> anyhow::Result<()> {
-        for drive in &self.drives {
-            let interface = drive.clone().take("if").unwrap_or_else(|| "ide".to_owned());
-            if interface != "none" {
-                bail!("-drive if={interface}: the machine has no such interface");
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The region of a board that firmware is in.
-pub(super) fn firmware_rom(spec: &MachineSpec) -> Option<usize> {
-    spec.regions.iter().position(|region| matches!(region.name.as_str(), "bios" | "pc.bios"))
 }
 
 /// The devices of that type, by name.
@@ -306,7 +264,7 @@ fn quoted(text: &str) -> String {
     json!(text).to_string()
 }
 
-fn absolute(path: &str) -> anyhow::Result<String> {
+pub(super) fn absolute(path: &str) -> anyhow::Result<String> {
     let full = std::path::absolute(path).with_context(|| path.to_owned())?;
     Ok(full.to_str().context("the path is not UTF-8")?.to_owned())
 }

@@ -5,6 +5,7 @@
 
 mod board;
 mod display;
+mod firmware;
 mod keys;
 mod options;
 
@@ -101,9 +102,9 @@ impl CommandLine {
 
     /// What is in memory when the CPU starts. What `-bios` has put into a ROM of the board is there already.
     fn boot_plan(&self, machine: &Machine, accel: Accel) -> anyhow::Result<BootPlan> {
-        let has_rom = board::firmware_rom(&machine.spec()).is_some();
+        let has_firmware = firmware::is_in(&machine.spec());
         let request = BootRequest {
-            firmware: self.bios.as_ref().filter(|_| accel != Accel::None || !has_rom).map(Into::into),
+            firmware: self.bios.as_ref().filter(|_| accel != Accel::None || !has_firmware).map(Into::into),
             kernel: self.kernel.as_ref().map(Into::into),
             bootargs: self.append.clone().unwrap_or_default(),
         };
