@@ -293,6 +293,31 @@ fn help_lists_what_there_is_and_a_name_or_a_word_makes_the_program_qemu() {
     assert!(String::from_utf8(other.stderr).unwrap().contains("-foo: invalid option"));
 }
 
+#[test]
+fn boot_devices_of_the_first_start_and_of_others_are_those_that_were_said_last() {
+    for (args, first, later) in [
+        (&["-boot", "order=", "-boot", "order=c"][..], ["0x0000", "0x0002"], ["0x0000", "0x0002"]),
+        (&["-boot", "once=a", "-boot", "once=d,order=nda"], ["0x0000", "0x0003"], ["0x0010", "0x0034"]),
+        (&["-boot", "once=a", "-no-fd-bootchk"], ["0x0001", "0x0001"], ["0x0031", "0x0012"]),
+    ] {
+        let (mut running, mut qtest, mut qmp) = start(args);
+        let mut told = || {
+            [0x38, 0x3d].map(|index| {
+                qtest.ask(&format!("outb 0x70 {index:#x}"));
+                qtest.ask("inb 0x71").replace("OK ", "")
+            })
+        };
+        assert_eq!(told(), first, "{args:?}");
+        qmp.say(r#"{"execute":"system_reset"}"#);
+        let said = [qmp.json(), qmp.json()];
+        assert!(said.iter().any(|line| line["event"] == "RESET"), "{said:?}");
+        assert_eq!(told(), later, "{args:?}");
+        running.signal("-TERM");
+        assert_eq!(running.end(), Some(0));
+    }
+    refused(&["-boot", "once=x"], &["-boot once=x", "boot devices"]);
+}
+
 /// What a stretch of memory holds, in hexadecimal.
 fn memory(qtest: &mut Peer, at: u64, len: usize) -> String {
     qtest.ask(&format!("read {at:#x} {len:#x}"))

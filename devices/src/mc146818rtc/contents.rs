@@ -43,9 +43,7 @@ impl Contents<'_> {
         // more than 256 do not fit: firmware then counts them by itself
         cmos.set(CPUS, u8::try_from(self.cpus.saturating_sub(1)).unwrap_or_default());
         cmos.set(EQUIPMENT, EQUIPMENT_FPU_AND_MOUSE);
-        let [first, second, third] = self.boot.codes();
-        cmos.set(BOOT_FIRST, second << 4 | first);
-        cmos.set(BOOT_THIRD, third << 4 | u8::from(!self.floppy_check));
+        self.boot.fill(cmos, self.floppy_check);
         for (index, value) in self.bytes {
             cmos.set(*index, *value);
         }
@@ -64,6 +62,13 @@ impl Default for BootOrder {
 }
 
 impl BootOrder {
+    /// Tells firmware of the devices, and whether a floppy disk needs a signature.
+    pub(crate) fn fill(self, cmos: &mut Cmos, floppy_check: bool) {
+        let [first, second, third] = self.codes();
+        cmos.set(BOOT_FIRST, second << 4 | first);
+        cmos.set(BOOT_THIRD, third << 4 | u8::from(!floppy_check));
+    }
+
     fn codes(self) -> [u8; 3] {
         self.0.map(|letter| letter.and_then(code).unwrap_or_default())
     }

@@ -42,6 +42,9 @@ pub struct Mc146818Rtc {
     cpus: Option<u32>,
     #[serde(default)]
     boot: BootOrder,
+    /// Until the first reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot_once: Option<BootOrder>,
     #[serde(default = "default_floppy_check")]
     floppy_check: bool,
     /// Index and value.
@@ -142,12 +145,17 @@ impl Device for Mc146818Rtc {
             below_4g: self.memory_below_4g.unwrap_or(ram.below_4g),
             above_4g: self.memory_above_4g.unwrap_or(ram.above_4g),
             cpus: self.cpus.unwrap_or(ctx.host().harts),
-            boot: self.boot,
+            boot: self.boot_once.unwrap_or(self.boot),
             floppy_check: self.floppy_check,
             bytes: &self.bytes,
         };
         let mut state = self.state();
-        state.run(self.base, &clock, |cmos| contents.fill(cmos));
+        let mut is_first = false;
+        state.run(self.base, &clock, |cmos| {
+            contents.fill(cmos);
+            is_first = true;
+        });
+        state.boots_once |= is_first && self.boot_once.is_some();
         self.update(&state);
         Ok(())
     }
@@ -156,6 +164,9 @@ impl Device for Mc146818Rtc {
         let mut state = self.state();
         state.advance();
         state.reset();
+        if std::mem::take(&mut state.boots_once) {
+            self.boot.fill(state.cmos(), self.floppy_check);
+        }
         self.update(&state);
     }
 
@@ -210,6 +221,12 @@ inventory::submit! {
                 kind: "letters",
                 default: Some("\"cad\""),
                 about: "up to three boot devices of a, b (floppy), c (disk), d (CD-ROM), n (network), at 0x3d and 0x38",
+            },
+            Property {
+                name: "boot-once",
+                kind: "letters",
+                default: Some("those of `boot`"),
+                about: "the boot devices of the first start, up to the first reset",
             },
             Property {
                 name: "floppy-check",

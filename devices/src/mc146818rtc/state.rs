@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) index: u8,
     /// The board's non-maskable interrupts are masked.
     pub(crate) nmi_masked: bool,
+    /// The boot devices are those of the first start, and the next reset names others.
+    pub(crate) boots_once: bool,
     /// None before the first power on.
     cmos: Option<Cmos>,
     /// Nanoseconds by which the guest has moved the time.
@@ -312,6 +314,8 @@ fn nanoseconds(crystal: u64) -> u64 {
 struct Saved {
     index: u8,
     nmi_masked: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    boots_once: bool,
     /// All 128 bytes. Those of the time count if it stands still.
     #[serde(skip_serializing_if = "Option::is_none")]
     cmos: Option<Vec<u8>>,
@@ -330,7 +334,7 @@ impl From<State> for Saved {
             Some(_) => state.periodic_due.map(|due| due.saturating_sub(crystal(state.now()))),
             None => state.until_periodic,
         };
-        let State { index, nmi_masked, cmos, offset, elapsed, running, .. } = state;
+        let State { index, nmi_masked, boots_once, cmos, offset, elapsed, running, .. } = state;
         let elapsed = match running {
             Some(running) if running.follows_host => 0,
             Some(running) => elapsed.saturating_add(running.passed()),
@@ -345,6 +349,7 @@ impl From<State> for Saved {
         Self {
             index,
             nmi_masked,
+            boots_once,
             cmos,
             offset_seconds: i64::try_from(offset.div_euclid(NANOS)).unwrap_or_default(),
             offset_nanoseconds: u32::try_from(offset.rem_euclid(NANOS)).unwrap_or_default(),
@@ -363,14 +368,23 @@ impl TryFrom<Saved> for State {
     type Error = WrongSize;
 
     fn try_from(saved: Saved) -> Result<Self, WrongSize> {
-        let Saved { index, nmi_masked, cmos, offset_seconds, offset_nanoseconds, elapsed, until_periodic } =
-            saved;
+        let Saved {
+            index,
+            nmi_masked,
+            boots_once,
+            cmos,
+            offset_seconds,
+            offset_nanoseconds,
+            elapsed,
+            until_periodic,
+        } = saved;
         let cmos = cmos.map(|bytes| Cmos::from_saved(bytes).ok_or(WrongSize)).transpose()?;
         // twice the age of the universe would leave no seconds for the calendar
         let seconds = offset_seconds.clamp(-MOST_SECONDS, MOST_SECONDS);
         Ok(Self {
             index: index & INDEX_MASK,
             nmi_masked,
+            boots_once,
             cmos,
             offset: i128::from(seconds) * NANOS + i128::from(offset_nanoseconds) % NANOS,
             elapsed,

@@ -459,6 +459,23 @@ fn firmware_finds_memory_cpus_and_boot_devices() {
 }
 
 #[test]
+fn boot_devices_of_the_first_start_are_forgotten_with_the_first_reset() {
+    let board = Board::new();
+    let rtc = with(&board, json!({ "boot": "ncd", "boot-once": "a", "floppy-check": false }));
+    let told = |rtc: &Rtc<'_>| (rtc.get(0x3d), rtc.get(0x38));
+    assert_eq!(told(&rtc), (0x01, 0x01));
+    let saved = rtc.save();
+    drop(rtc);
+    let rtc: Rtc<'_> = board.plug(saved, AT);
+    assert_eq!(told(&rtc), (0x01, 0x01));
+    rtc.device.reset(ResetType::Warm);
+    assert_eq!(told(&rtc), (0x24, 0x31));
+    rtc.put(0x3d, 0x55);
+    rtc.device.reset(ResetType::Warm);
+    assert_eq!(told(&rtc), (0x55, 0x31), "what the guest writes then stays");
+}
+
+#[test]
 fn a_reset_disables_interrupts_and_leaves_the_time() {
     let board = Board::new();
     let rtc = rtc(&board);

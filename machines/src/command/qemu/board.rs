@@ -101,8 +101,12 @@ impl CommandLine {
                 }
             }
             put(spec, &name, "clock", &json!(clock))?;
-            if let Some((_, order)) = self.boot.iter().find(|(key, _)| key == "order") {
-                put(spec, &name, "boot", &json!(order))?;
+            for (key, property) in [("order", "boot"), ("once", "boot-once")] {
+                // what was said last counts
+                if let Some((_, devices)) = self.boot.iter().rfind(|(said, _)| said == key) {
+                    put(spec, &name, property, &json!(devices))
+                        .with_context(|| format!("-boot {key}={devices}"))?;
+                }
             }
             if let Some(check) = self.floppy_check {
                 put(spec, &name, "floppy-check", &json!(check))?;
