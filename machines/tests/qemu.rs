@@ -324,6 +324,16 @@ fn memory(qtest: &mut Peer, at: u64, len: usize) -> String {
 }
 
 #[test]
+fn several_options_for_the_machine_count_together() {
+    let (mut running, mut qtest, _qmp) = start(&["-M", "q35", "-machine", "usb=off", "-machine", "smm=on"]);
+    qtest.ask("outl 0xcf8 0x80000000");
+    assert_eq!(qtest.ask("inl 0xcfc"), "OK 0x29c08086");
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+    refused(&["-M", "none", "-machine", "foo=on"], &["Property 'none-machine.foo' not found"]);
+}
+
+#[test]
 fn flash_is_in_the_place_of_the_rom_and_is_shown_below_1_mib() {
     let folder = tempfile::tempdir().unwrap();
     let image = |name: &str, first: u8| {

@@ -47,7 +47,7 @@ const IDLE: &[&str] = &[
 impl CommandLine {
     /// The board with all that the command line says about it. Nothing is made yet, and no file written.
     pub(super) fn board(&self) -> anyhow::Result<MachineSpec> {
-        let mut keys = self.machine.clone().unwrap_or_default();
+        let mut keys = self.machine.clone();
         let name = keys.take("type").unwrap_or_else(|| DEFAULT.to_owned());
         let known = catalog_name(&name);
         let unsupported =

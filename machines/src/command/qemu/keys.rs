@@ -19,6 +19,11 @@ impl Keys {
         Self(parts.into_iter().enumerate().map(key_of).filter(|(key, _)| !key.is_empty()).collect())
     }
 
+    /// Adds a list behind this one.
+    pub(super) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Takes the last value of `key`, if it is there.
     pub(super) fn take(&mut self, key: &str) -> Option<String> {
         let last = self.0.iter().rfind(|(name, _)| name == key).map(|(_, value)| value.clone());

@@ -21,7 +21,8 @@ pub(super) enum Chardev {
 /// What the command line says, before any of it is done.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CommandLine {
-    pub(super) machine: Option<Keys>,
+    /// Of all `-machine` together.
+    pub(super) machine: Keys,
     pub(super) memory: Option<String>,
     pub(super) cpus: Option<String>,
     pub(super) accel: Option<String>,
@@ -212,7 +213,7 @@ fn machine(line: &mut CommandLine, text: &str) -> anyhow::Result<()> {
     if let Some(wanted) = keys.take("accel") {
         accel(line, &wanted)?;
     }
-    line.machine = Some(keys);
+    line.machine.append(keys);
     Ok(())
 }
 
