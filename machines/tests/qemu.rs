@@ -318,6 +318,24 @@ fn boot_devices_of_the_first_start_and_of_others_are_those_that_were_said_last()
     refused(&["-boot", "once=x"], &["-boot once=x", "boot devices"]);
 }
 
+#[test]
+fn firmware_is_told_of_processors_that_nobody_runs() {
+    for board in ["pc", "q35"] {
+        let (mut running, mut qtest, _qmp) = start(&["-M", board, "-smp", "4,maxcpus=6"]);
+        let mut item = |key: u16| {
+            qtest.ask(&format!("outw 0x510 {key:#x}"));
+            [qtest.ask("inb 0x511"), qtest.ask("inb 0x511")]
+        };
+        assert_eq!(item(5), ["OK 0x0004", "OK 0x0000"]);
+        assert_eq!(item(0xf), ["OK 0x0006", "OK 0x0000"]);
+        qtest.ask("outb 0x70 0x5f");
+        assert_eq!(qtest.ask("inb 0x71"), "OK 0x0003");
+        running.signal("-TERM");
+        assert_eq!(running.end(), Some(0));
+    }
+    refused(&["-smp", "2,maxcpus=1"], &["-smp 2,maxcpus=1", "maxcpus"]);
+}
+
 /// What a stretch of memory holds, in hexadecimal.
 fn memory(qtest: &mut Peer, at: u64, len: usize) -> String {
     qtest.ask(&format!("read {at:#x} {len:#x}"))

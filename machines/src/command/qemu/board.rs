@@ -67,9 +67,7 @@ impl CommandLine {
             let unit = if memory.bytes().all(|byte| byte.is_ascii_digit()) { "M" } else { "" };
             spec.set("machine.memory", &format!("{memory}{unit}")).with_context(|| format!("-m {memory}"))?;
         }
-        if let (Some(cpus), Some(_)) = (&self.cpus, &spec.cpu) {
-            spec.set("cpu.harts", cpus).with_context(|| format!("-smp {cpus}"))?;
-        }
+        self.processors(&mut spec)?;
         self.firmware(&mut spec, flash)?;
         self.configure(&mut spec)?;
         self.serials(&mut spec)?;
@@ -108,6 +106,9 @@ impl CommandLine {
                         .with_context(|| format!("-boot {key}={devices}"))?;
                 }
             }
+            if let Some(cpus) = self.cpus {
+                put(spec, &name, "cpus", &json!(cpus.now))?;
+            }
             if let Some(check) = self.floppy_check {
                 put(spec, &name, "floppy-check", &json!(check))?;
             }
@@ -134,8 +135,9 @@ impl CommandLine {
         if let Some(uuid) = &self.uuid {
             put(spec, name, "uuid", &json!(uuid)).with_context(|| format!("-uuid {uuid}"))?;
         }
-        if let Some(cpus) = &self.cpus {
-            put(spec, name, "cpus", &json!(cpus.parse::<u16>().with_context(|| format!("-smp {cpus}"))?))?;
+        if let Some(cpus) = self.cpus {
+            put(spec, name, "cpus", &json!(cpus.now))?;
+            put(spec, name, "max-cpus", &json!(cpus.most))?;
         }
         if self.no_graphic {
             put(spec, name, "nographic", &json!(true))?;

@@ -8,6 +8,7 @@ mod display;
 mod firmware;
 mod keys;
 mod options;
+mod processors;
 
 use super::outside::{Driven, Log, Outside};
 use super::print;

@@ -2,6 +2,7 @@
 
 use super::display::Vga;
 use super::keys::Keys;
+use super::processors::Processors;
 use crate::command::outside::Log;
 use anyhow::{Context, bail};
 use machines::endpoint::{Endpoint, Side};
@@ -24,7 +25,7 @@ pub(super) struct CommandLine {
     /// Of all `-machine` together.
     pub(super) machine: Keys,
     pub(super) memory: Option<String>,
-    pub(super) cpus: Option<String>,
+    pub(super) cpus: Option<Processors>,
     pub(super) accel: Option<String>,
     pub(super) bios: Option<String>,
     pub(super) kernel: Option<String>,
@@ -78,7 +79,7 @@ const OPTIONS: &[(&str, Option_)] = &[
     ("M", Value(machine)),
     ("machine", Value(machine)),
     ("m", Value(|line, text| set(&mut line.memory, Keys::parse(text, Some("size")).take("size")))),
-    ("smp", Value(|line, text| set(&mut line.cpus, Keys::parse(text, Some("cpus")).take("cpus")))),
+    ("smp", Value(|line, text| set(&mut line.cpus, Some(Processors::parse(text)?)))),
     ("accel", Value(accel)),
     ("enable-kvm", Switch(|line| line.accel = Some("kvm".to_owned()))),
     ("bios", Value(|line, text| set(&mut line.bios, Some(text.to_owned())))),
