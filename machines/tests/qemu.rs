@@ -336,6 +336,36 @@ fn firmware_is_told_of_processors_that_nobody_runs() {
     refused(&["-smp", "2,maxcpus=1"], &["-smp 2,maxcpus=1", "maxcpus"]);
 }
 
+/// What fw_cfg has in a file.
+fn fw_cfg_file(qtest: &mut Peer, name: &str) -> Vec<u8> {
+    let mut read = |key: u16, len: usize| -> Vec<u8> {
+        qtest.ask(&format!("outw 0x510 {key:#x}"));
+        let bytes = (0..len).map(|_| qtest.ask("inb 0x511"));
+        bytes.map(|said| u8::from_str_radix(said.trim_start_matches("OK 0x"), 16).unwrap()).collect()
+    };
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
+    let count = number(&read(0x19, 4));
+    let directory = read(0x19, 4 + 64 * count);
+    let mut entries = directory[4..].chunks(64);
+    let entry = entries.find(|entry| entry[8..].starts_with(format!("{name}\0").as_bytes()));
+    let entry = entry.unwrap_or_else(|| panic!("there is no {name}"));
+    read(u16::try_from(number(&entry[4..6])).unwrap(), number(&entry[..4]))
+}
+
+#[test]
+fn firmware_is_told_of_memory_where_the_bridge_has_put_it() {
+    const GIB: u64 = 1 << 30;
+    for (board, low) in [("pc", 3 * GIB), ("q35", 2 * GIB)] {
+        let (mut running, mut qtest, _qmp) = start(&["-M", board, "-m", "4G"]);
+        let map = fw_cfg_file(&mut qtest, "etc/e820");
+        let long = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+        let ranges: Vec<_> = map.chunks(20).map(|entry| (long(&entry[..8]), long(&entry[8..16]), entry[16])).collect();
+        assert_eq!(ranges, [(0, low, 1), (4 * GIB, 4 * GIB - low, 1)], "{board}");
+        running.signal("-TERM");
+        assert_eq!(running.end(), Some(0));
+    }
+}
+
 /// What a stretch of memory holds, in hexadecimal.
 fn memory(qtest: &mut Peer, at: u64, len: usize) -> String {
     qtest.ask(&format!("read {at:#x} {len:#x}"))

@@ -126,12 +126,6 @@ impl CommandLine {
     }
 
     fn configure_fw_cfg(&self, spec: &mut MachineSpec, name: &str) -> anyhow::Result<()> {
-        let has = |spec: &MachineSpec, key| {
-            spec.device(name).is_some_and(|said| said.properties.get(key).is_some())
-        };
-        if let Some(memory) = spec.memory.filter(|_| self.memory.is_some() || !has(spec, "ram-size")) {
-            put(spec, name, "ram-size", &json!(u64::try_from(memory.bytes())?))?;
-        }
         if let Some(uuid) = &self.uuid {
             put(spec, name, "uuid", &json!(uuid)).with_context(|| format!("-uuid {uuid}"))?;
         }
