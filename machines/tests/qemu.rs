@@ -372,6 +372,17 @@ fn memory(qtest: &mut Peer, at: u64, len: usize) -> String {
 }
 
 #[test]
+fn the_extended_top_of_low_ram_has_the_size_that_is_said() {
+    let (mut running, mut qtest, _qmp) = start(&["-M", "q35", "-global", "mch.extended-tseg-mbytes=32"]);
+    qtest.ask("outl 0xcf8 0x8000009c");
+    qtest.ask("outl 0xcfc 0x3f0a00");
+    assert_eq!(qtest.ask("readb 0x5ffffff"), "OK 0x0000000000000000");
+    assert_eq!(qtest.ask("readb 0x6000000"), "OK 0x00000000000000ff");
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+}
+
+#[test]
 fn several_options_for_the_machine_count_together() {
     let (mut running, mut qtest, _qmp) = start(&["-M", "q35", "-machine", "usb=off", "-machine", "smm=on"]);
     qtest.ask("outl 0xcf8 0x80000000");

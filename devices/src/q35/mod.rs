@@ -7,7 +7,7 @@ mod memory;
 use crate::pci::{ConfigPorts, ConfigSpace, Ecam, FunctionSetup, HostBridge, Identity};
 use crate::pci::{PciBus, PciDevice, PciFunction};
 use crate::sync::{Arc, AtomicU32, Mutex, OnceLock, Ordering, PoisonError};
-use crate::{Device, DeviceError, DeviceInfo, Inspector, Property, Realize, ResetType};
+use crate::{Device, DeviceError, DeviceInfo, Inspector, PlugInfo, Property, Realize, ResetType};
 use memory::Dram;
 use memory_core::{MemoryError, RegionRef, Width};
 use serde::{Deserialize, Serialize};
@@ -269,6 +269,11 @@ inventory::submit! {
         ],
         example: "{}",
     }
+}
+
+// the function of the host bridge, which has its properties there
+inventory::submit! {
+    PlugInfo { name: "mch", tag: "q35", ports: &[], memory: &[], options: &[] }
 }
 
 #[cfg(test)]
