@@ -383,6 +383,29 @@ fn the_extended_top_of_low_ram_has_the_size_that_is_said() {
 }
 
 #[test]
+fn a_pc_has_power_management() {
+    let (mut running, mut qtest, mut qmp) = start(&["-M", "pc", "-no-shutdown"]);
+    qtest.ask("irq_intercept_in ioapic");
+    for (register, value) in [(0x40, 0x601), (0x80, 1)] {
+        qtest.ask(&format!("outl 0xcf8 {:#x}", 0x8000_0b00_u32 | register));
+        qtest.ask(&format!("outl 0xcfc {value:#x}"));
+    }
+    assert_eq!(qtest.ask("inl 0x608"), "OK 0x0000");
+    assert_eq!(qtest.ask("clock_step 1000000000"), "OK 1000000000");
+    assert_eq!(qtest.ask("inl 0x608"), "OK 0x369e99");
+    assert_eq!(qtest.ask("outb 0xb2 0xf1"), "OK");
+    assert_eq!((qtest.ask("inb 0xb2"), qtest.ask("inw 0x604")), ("OK 0x00f1".into(), "OK 0x0001".into()));
+    // the timer's carry interrupts
+    assert_eq!(qtest.ask("outw 0x602 1"), "OK");
+    assert_eq!(qtest.ask("clock_step 3000000000"), "IRQ raise 9");
+    assert_eq!(qtest.line(), "OK 4000000000");
+    assert_eq!(qtest.ask("outw 0x604 0x2001"), "OK");
+    assert_eq!(qmp.event().0, "SHUTDOWN");
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+}
+
+#[test]
 fn several_options_for_the_machine_count_together() {
     let (mut running, mut qtest, _qmp) = start(&["-M", "q35", "-machine", "usb=off", "-machine", "smm=on"]);
     qtest.ask("outl 0xcf8 0x80000000");

@@ -38,6 +38,9 @@ pub struct Piix4Pm {
     /// The region that the ports are mapped into.
     #[serde(default = "default_io")]
     io: String,
+    /// Processors have system management mode. Without this firmware finds it set up, and leaves it alone.
+    #[serde(default = "default_smm")]
+    smm: bool,
 
     #[serde(skip)]
     wiring: OnceLock<Wiring>,
@@ -81,11 +84,18 @@ fn default_io() -> String {
     "io".to_owned()
 }
 
+fn default_smm() -> bool {
+    true
+}
+
 /// Registers of the function's own as they are after power on, and what of them can be written.
-fn power_on(config: &mut ConfigSpace) {
+fn power_on(config: &mut ConfigSpace, smm: bool) {
     config.set_long(PMBA, 1);
     config.set_writable(PMBA, &[0xc0, 0xff, 0, 0]);
     config.set_long(DEVACTB, 0);
+    if !smm {
+        config.set_byte(DEVACTB + 3, APMC_EN);
+    }
     config.set_byte(PMREGMISC, 0);
 }
 
@@ -241,7 +251,7 @@ impl Device for Piix4Pm {
         let clock = self.wiring.get_or_init(|| wiring).clock.clone();
         let mut setup = FunctionSetup::new(IDENTITY).interrupt_pin(1);
         setup.config().set_word(crate::pci::registers::STATUS, 0x0280);
-        power_on(setup.config());
+        power_on(setup.config(), self.smm);
         self.pci.realize(ctx, &self, setup)?;
         self.change(|state| state.pm1.run(&clock));
         self.follow_config();
@@ -249,7 +259,7 @@ impl Device for Piix4Pm {
     }
 
     fn reset(&self, _kind: ResetType) {
-        self.pci.reset(power_on);
+        self.pci.reset(|config| power_on(config, self.smm));
         self.change(|state| {
             let State { pm1, gpe, apm_control, apm_status } = state;
             pm1.reset();
@@ -271,12 +281,20 @@ inventory::submit! {
     DeviceInfo {
         tag: "piix4-pm",
         about: "power management of the PIIX4: ACPI events, the timer, the ports of commands",
-        properties: &[Property {
-            name: "io",
-            kind: "region",
-            default: Some("io"),
-            about: "where the ports are mapped",
-        }],
+        properties: &[
+            Property {
+                name: "io",
+                kind: "region",
+                default: Some("io"),
+                about: "where the ports are mapped",
+            },
+            Property {
+                name: "smm",
+                kind: "bool",
+                default: Some("true"),
+                about: "whether processors have system management mode; if not, firmware finds it set up",
+            },
+        ],
         example: "{}",
     }
 }

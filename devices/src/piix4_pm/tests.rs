@@ -37,6 +37,18 @@ fn ports_of_the_piix4_show_when_and_where_configuration_space_says() {
 }
 
 #[test]
+fn firmware_finds_the_piix4_set_up_where_there_is_no_system_management_mode() {
+    for (properties, found) in [(json!({}), 0), (json!({ "smm": false }), 0x0200_0000)] {
+        let board = Board::new();
+        let (_host, function) = function(&board, properties);
+        assert_eq!(board.config(PLACE, 0x58, W4), found);
+        board.set_config(PLACE, 0x58, W4, 0);
+        function.device.reset(ResetType::Warm);
+        assert_eq!(board.config(PLACE, 0x58, W4), found);
+    }
+}
+
+#[test]
 fn events_of_the_piix4_interrupt_and_commands_call_firmware() {
     let board = Board::new();
     let (_host, function) = ready(&board);
