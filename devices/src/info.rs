@@ -57,7 +57,7 @@ pub struct PortPlace {
 ///
 /// ```text
 /// inventory::submit! {
-///     PlugInfo { name: "ib700", tag: "ib700", ports: &[...], memory: &[], options: &[] }
+///     PlugInfo { name: "ib700", tag: "ib700", ports: &[...], memory: &[], options: &[], wires: &[] }
 /// }
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,19 @@ pub struct PlugInfo {
     pub memory: &'static [(&'static str, u64)],
     /// Options with other names than the properties: the option's, and the property's.
     pub options: &'static [(&'static str, &'static str)],
+    /// Interrupt lines: an output, or a group of them, and where it leads in a machine that has such a device.
+    pub wires: &'static [(&'static str, WireEnd)],
+}
+
+/// The end of a wire of [`PlugInfo`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WireEnd {
+    /// The type of a device in the machine.
+    pub tag: &'static str,
+    /// A group of its inputs.
+    pub group: &'static str,
+    /// The first of them.
+    pub first: u32,
 }
 
 inventory::collect!(PlugInfo);
@@ -81,7 +94,7 @@ pub fn plug_info(name: &str) -> Option<PlugInfo> {
     let said = inventory::iter::<PlugInfo>.into_iter().find(|info| info.name == name);
     said.copied().or_else(|| {
         let info = inventory::iter::<DeviceInfo>.into_iter().find(|info| info.tag == name)?;
-        Some(PlugInfo { name: info.tag, tag: info.tag, ports: &[], memory: &[], options: &[] })
+        Some(PlugInfo { name: info.tag, tag: info.tag, ports: &[], memory: &[], options: &[], wires: &[] })
     })
 }
 

@@ -76,7 +76,7 @@ pub use device::{Device, DeviceError, ResetType};
 pub use dma::DmaPort;
 pub use fdt::{Cell, FdtNode, FdtPlace, FdtValue, Interrupt};
 pub use host::{Host, RamLayout};
-pub use info::{DeviceInfo, PlugInfo, PortPlace, Property, device_types, plug_info, plug_names};
+pub use info::{DeviceInfo, PlugInfo, PortPlace, Property, WireEnd, device_types, plug_info, plug_names};
 pub use inspect::Inspector;
 pub use interrupt_controller::InterruptController;
 pub use irq::{IrqInput, IrqInputs, IrqLine};

@@ -91,6 +91,14 @@ impl DeviceOptions {
         if !maps.is_empty() {
             table.insert("map".to_owned(), Value::Array(maps));
         }
+        let wires = info.wires.iter().filter_map(|(output, end)| {
+            let device = machine.devices.iter().find(|said| said.type_name == end.tag)?;
+            Some(((*output).to_owned(), json!(format!("{}:{}:{}", device.name, end.group, end.first))))
+        });
+        let wires: Map<String, Value> = wires.collect();
+        if !wires.is_empty() {
+            table.insert("wire".to_owned(), Value::Object(wires));
+        }
         for (option, value) in &self.options {
             if info.ports.iter().any(|said| said.option == Some(option)) {
                 continue;

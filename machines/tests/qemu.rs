@@ -406,6 +406,24 @@ fn a_pc_has_power_management() {
 }
 
 #[test]
+fn lines_of_the_test_device_lead_to_both_interrupt_controllers() {
+    for board in ["pc", "q35"] {
+        let (mut running, mut qtest, mut qmp) = start(&["-M", board, "-device", "pc-testdev,id=t"]);
+        assert_eq!(qtest.ask("irq_intercept_in ioapic"), "OK");
+        assert_eq!(qtest.ask("outb 0x2004 1"), "IRQ raise 4");
+        assert_eq!(qtest.line(), "OK");
+        assert_eq!(qtest.ask("outb 0x2017 1"), "IRQ raise 23");
+        assert_eq!(qtest.line(), "OK");
+        assert_eq!(qtest.ask("outb 0x2004 0"), "IRQ lower 4");
+        assert_eq!(qtest.line(), "OK");
+        let said = qmp.run("device_add", &json!({ "driver": "pc-testdev", "id": "u" }));
+        assert_eq!(said, json!({ "return": {} }));
+        running.signal("-TERM");
+        assert_eq!(running.end(), Some(0));
+    }
+}
+
+#[test]
 fn several_options_for_the_machine_count_together() {
     let (mut running, mut qtest, _qmp) = start(&["-M", "q35", "-machine", "usb=off", "-machine", "smm=on"]);
     qtest.ask("outl 0xcf8 0x80000000");

@@ -131,5 +131,6 @@ inventory::submit! {
         ports: &[PortPlace { region: "regs", at: 0x441, option: None }],
         memory: &[],
         options: &[],
+        wires: &[],
     }
 }

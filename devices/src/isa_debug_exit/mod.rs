@@ -70,5 +70,6 @@ inventory::submit! {
         ports: &[PortPlace { region: "regs", at: 0x501, option: Some("iobase") }],
         memory: &[],
         options: &[],
+        wires: &[],
     }
 }

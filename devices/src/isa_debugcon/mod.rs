@@ -102,5 +102,6 @@ inventory::submit! {
         ports: &[PortPlace { region: "regs", at: 0xe9, option: Some("iobase") }],
         memory: &[],
         options: &[],
+        wires: &[],
     }
 }

@@ -6,7 +6,9 @@ mod registers;
 mod tests;
 
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use crate::{Device, DeviceError, DeviceInfo, Inspector, IrqLine, PlugInfo, PortPlace, Realize, ResetType};
+use crate::{
+    Device, DeviceError, DeviceInfo, Inspector, IrqLine, PlugInfo, PortPlace, Realize, ResetType, WireEnd,
+};
 use iomem::{Iomem, read_part, write_part};
 use memory_core::{AccessRules, BusFault, Endian, Region, TxAttrs, Width};
 use registers::{IOMEM, LINES, REGISTER};
@@ -160,5 +162,6 @@ inventory::submit! {
         ports: &[place("ioport", 0xe0), place("flush", 0xe4), place("ioport-byte", 0xe8), place("irq", 0x2000)],
         memory: &[("iomem", 0xff00_0000)],
         options: &[],
+        wires: &[("irq", WireEnd { tag: "pc-gsi", group: "irq", first: 0 })],
     }
 }

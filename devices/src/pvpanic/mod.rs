@@ -111,5 +111,6 @@ inventory::submit! {
         ports: &[PortPlace { region: "regs", at: 0x505, option: Some("ioport") }],
         memory: &[],
         options: &[],
+        wires: &[],
     }
 }
