@@ -13,15 +13,22 @@ pub const PERIPHERAL_ANON: &str = "/machine/peripheral-anon";
 pub const UNATTACHED: &str = "/machine/unattached";
 
 /// The device that a path means: below [`MACHINE`] or one of its folders, or, without a leading `/`, the device whose path
-/// ends so. A device goes by its name, and by its type's if no device has that name and one only is of that type.
+/// ends so. A device goes by its name, and by its type's if no device has that name and one only is of that type. It may stand below
+/// another device, as QEMU has a PC's I/O APIC below the host bridge.
 pub fn find_device(machine: &Machine, path: &str) -> Option<Arc<Plugged>> {
-    let name = match path.strip_prefix('/') {
+    let path = match path.strip_prefix('/') {
         Some(_) => {
             let folders = [PERIPHERAL, PERIPHERAL_ANON, UNATTACHED, MACHINE];
             folders.iter().find_map(|folder| path.strip_prefix(folder)?.strip_prefix('/'))?
         }
         None => path,
     };
+    let mut names = path.split('/').map(|name| device_called(machine, name));
+    let last = names.next_back()??;
+    names.all(|device| device.is_some()).then_some(last)
+}
+
+fn device_called(machine: &Machine, name: &str) -> Option<Arc<Plugged>> {
     machine.device(name).or_else(|| {
         let spec = machine.spec();
         let mut of_type = spec.devices.iter().filter(|said| said.type_name == name);

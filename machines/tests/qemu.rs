@@ -406,6 +406,24 @@ fn a_pc_has_power_management() {
 }
 
 #[test]
+fn a_pcs_interrupt_controllers_go_by_their_paths() {
+    for (board, bridge, other) in [("pc", "i440fx", "q35"), ("q35", "q35", "i440fx")] {
+        let (mut running, mut qtest, _qmp) = start(&["-M", board, "-m", "0"]);
+        for path in ["ioapic", "/machine/ioapic", &format!("/machine/{bridge}/ioapic")] {
+            assert_eq!(qtest.ask(&format!("irq_intercept_in {path}")), "OK", "{path}");
+        }
+        for path in [&format!("/machine/{other}/ioapic"), "/machine/ioapic/", &format!("/machine//{bridge}")] {
+            assert!(qtest.ask(&format!("irq_intercept_in {path}")).starts_with("FAIL"), "{path}");
+        }
+        // no memory is as much as there is without the option
+        assert_eq!(qtest.ask("writeb 0x7ffffff 0x5a"), "OK");
+        assert_eq!(qtest.ask("readw 0x7ffffff"), "OK 0x000000000000005a");
+        running.signal("-TERM");
+        assert_eq!(running.end(), Some(0));
+    }
+}
+
+#[test]
 fn lines_of_the_test_device_lead_to_both_interrupt_controllers() {
     for board in ["pc", "q35"] {
         let (mut running, mut qtest, mut qmp) = start(&["-M", board, "-device", "pc-testdev,id=t"]);

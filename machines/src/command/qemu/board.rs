@@ -62,7 +62,8 @@ impl CommandLine {
         if let Some((key, _)) = keys.rest().first() {
             bail!("-machine {name}: Property '{name}-machine.{key}' not found");
         }
-        if let Some(memory) = &self.memory {
+        // none is what the board has by itself
+        if let Some(memory) = self.memory.as_ref().filter(|memory| *memory != "0") {
             // a number alone counts MiB
             let unit = if memory.bytes().all(|byte| byte.is_ascii_digit()) { "M" } else { "" };
             spec.set("machine.memory", &format!("{memory}{unit}")).with_context(|| format!("-m {memory}"))?;
