@@ -513,6 +513,9 @@ fn a_pc_has_a_vga_unless_somebody_wants_none_or_another_one() {
     assert!(slots_of_vgas(&["-nodefaults"]).is_empty());
     assert!(slots_of_vgas(&["-M", "q35", "-vga", "none"]).is_empty());
     assert_eq!(slots_of_vgas(&["-device", "VGA,addr=5"]), [5]);
+    let in_json = r#"{"driver": "VGA", "id": "v", "addr": "6", "vgamem_mb": 8}"#;
+    assert_eq!(slots_of_vgas(&["-device", in_json]), [6]);
+    refused(&["-device", "{"], &["-device {", "JSON parse error"]);
     refused(&["-vga", "qxl"], &["-vga qxl", "'qxl' is not supported"]);
 }
 

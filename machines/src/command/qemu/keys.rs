@@ -1,5 +1,8 @@
 //! QEMU's lists of options: `value,key=value,key2=a,,b`, where `,,` stands for a comma.
 
+use anyhow::Context;
+use serde_json::{Map, Value};
+
 /// The parts of a list, in order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Keys(Vec<(String, String)>);
@@ -17,6 +20,23 @@ impl Keys {
             },
         };
         Self(parts.into_iter().enumerate().map(key_of).filter(|(key, _)| !key.is_empty()).collect())
+    }
+
+    /// Reads a list that is a JSON object of texts, numbers and truths, as options may be instead.
+    pub(super) fn parse_json(text: &str) -> anyhow::Result<Self> {
+        let object: Map<String, Value> = serde_json::from_str(text).context("JSON parse error")?;
+        let text_of = |(key, value): (String, Value)| {
+            let value = match value {
+                Value::String(value) => value,
+                Value::Bool(value) => if value { "on" } else { "off" }.to_owned(),
+                // the list has slots in hexadecimal
+                Value::Number(slot) if key == "addr" => format!("{:x}", slot.as_u64().unwrap_or(u64::MAX)),
+                Value::Number(value) => value.to_string(),
+                _ => anyhow::bail!("Parameter '{key}' expects a value that is no list"),
+            };
+            Ok((key, value))
+        };
+        object.into_iter().map(text_of).collect::<anyhow::Result<_>>().map(Self)
     }
 
     /// Adds a list behind this one.
@@ -94,6 +114,18 @@ mod tests {
         assert_eq!(pairs("path=a,,b=c,,,d=e", None), owned(&[("path", "a,b=c,"), ("d", "e")]));
         assert_eq!(pairs("", None), []);
         assert_eq!(pairs("a=,b", None), owned(&[("a", ""), ("b", "on")]));
+    }
+
+    #[test]
+    fn a_list_may_be_a_json_object() {
+        let keys = Keys::parse_json(r#"{"driver": "VGA", "addr": 16, "vgamem_mb": 8, "multifunction": true}"#);
+        let mut keys = keys.unwrap();
+        let mut told = |key| keys.take(key).unwrap();
+        assert_eq!((told("driver"), told("addr")), ("VGA".to_owned(), "10".to_owned()));
+        assert_eq!((told("vgamem_mb"), told("multifunction")), ("8".to_owned(), "on".to_owned()));
+        for text in ["{", "[]", r#"{"a": {}}"#, r#"{"a": null}"#] {
+            assert!(Keys::parse_json(text).is_err(), "{text}");
+        }
     }
 
     #[test]
