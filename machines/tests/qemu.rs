@@ -424,6 +424,25 @@ fn a_pcs_interrupt_controllers_go_by_their_paths() {
 }
 
 #[test]
+fn maps_of_pcs_call_their_parts_as_qemu_does() {
+    let both = ["pc.ram", "pc.bios", "pc.rom", "isa-bios", "vga-lowmem", "smram-region", "ioapic", "fwcfg", "fwcfg.dma", "apm-io"];
+    let own = [("pc", "piix3-reset-control"), ("q35", "lpc-reset-control")];
+    for (board, reset) in own {
+        let (mut running, _qtest, mut qmp) = start(&["-M", board]);
+        let said = qmp.run("human-monitor-command", &json!({ "command-line": "info mtree" }));
+        let tree = said["return"].as_str().unwrap();
+        assert!(tree.lines().any(|line| line.trim_end() == "address-space: I/O"), "{tree}");
+        for name in both.iter().chain([&reset]) {
+            let is_said = |line: &str| line.split("): ").nth(1).is_some_and(|rest| rest.trim_start_matches("alias ").split(' ').next() == Some(name));
+            assert!(tree.lines().any(is_said), "{board} has no {name}: {tree}");
+        }
+        assert!(tree.contains("00000000000001ce-00000000000001d1 (prio 0, i/o): vbe"), "{tree}");
+        running.signal("-TERM");
+        assert_eq!(running.end(), Some(0));
+    }
+}
+
+#[test]
 fn lines_of_the_test_device_lead_to_both_interrupt_controllers() {
     for board in ["pc", "q35"] {
         let (mut running, mut qtest, mut qmp) = start(&["-M", board, "-device", "pc-testdev,id=t"]);

@@ -9,7 +9,7 @@ use crate::sync::{Arc, Mutex, OnceLock};
 use crate::{
     Device, DeviceError, DeviceInfo, DmaPort, Host, Inspector, Property, RamLayout, Realize, ResetType,
 };
-use memory_core::{AccessRules, BusFault, Endian, Region, TxAttrs, Width};
+use memory_core::{AccessRules, BusFault, Endian, Methods, Region, TxAttrs, Width};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -154,8 +154,14 @@ impl Device for FwCfgIo {
             .accepts(|request| request.width == Width::W1 || request.write && request.width == Width::W2);
         let dma = AccessRules::new().valid(Width::W1..=Width::W8).implements(Width::W1..=Width::W8);
         let dma = dma.endian(Endian::Big).accepts(|request| !request.write || request.width >= Width::W4);
-        let ports = ctx.mmio("ports", PORTS_SELECTOR, ports, &self, (Self::read, Self::write))?;
-        let dma = ctx.mmio("dma", PORTS_DMA, dma, &self, (Self::read_dma, Self::write_dma))?;
+        // as QEMU's maps call them, whatever the device's name
+        let (memory, owner) = (ctx.memory().clone(), ctx.owner().clone());
+        let callbacks = Methods::new(&self, Self::read, Self::write);
+        let ports = memory.mmio("fwcfg", PORTS_SELECTOR, ports, callbacks).owner(&owner).build()?;
+        let callbacks = Methods::new(&self, Self::read_dma, Self::write_dma);
+        let dma = memory.mmio("fwcfg.dma", PORTS_DMA, dma, callbacks).owner(&owner).build()?;
+        ctx.export("ports", &ports);
+        ctx.export("dma", &dma);
         let _ = self.wiring.set(Wiring { items, dma: ctx.dma(), _regions: [ports, dma] });
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::sync::{Arc, AtomicU32, Mutex, OnceLock, Ordering, PoisonError};
 use crate::{
     Device, DeviceError, DeviceInfo, Inspector, IrqLine, Power, PowerRequest, Property, Realize, ResetType,
 };
-use memory_core::{AccessRules, BusFault, Region, TxAttrs, Width};
+use memory_core::{AccessRules, BusFault, Methods, Region, TxAttrs, Width};
 use pm::{PmState, PmWiring};
 use serde::{Deserialize, Serialize};
 
@@ -205,7 +205,9 @@ fn default_smm() -> bool {
 impl Device for Ich9Lpc {
     fn realize(self: Arc<Self>, ctx: &mut Realize<'_>) -> Result<(), DeviceError> {
         let rules = AccessRules::new().implements(Width::W1..=Width::W1);
-        let reset = ctx.mmio("reset-control", 1u64, rules, &self, (Self::read_reset, Self::write_reset))?;
+        let reset = Methods::new(&self, Self::read_reset, Self::write_reset);
+        let reset = ctx.memory().mmio("lpc-reset-control", 1u64, rules, reset).owner(ctx.owner()).build()?;
+        ctx.export("reset-control", &reset);
         let pirq = PirqRouter::new(ctx.outputs("isa", crate::pci::ISA_LINES));
         let apic = ctx.outputs("pirq", REQUESTS);
         let power = ctx.host().power.clone();

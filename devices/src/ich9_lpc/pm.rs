@@ -298,7 +298,9 @@ impl Ich9Lpc {
         let io = ctx.region("io", &self.io)?;
         let system = ctx.region("system", &self.system)?;
         let bytes = AccessRules::new().implements(Width::W1..=Width::W1);
-        let apm = ctx.mmio("apm", 2u64, bytes, self, (Self::read_apm, Self::write_apm))?;
+        let apm = Methods::new(self, Self::read_apm, Self::write_apm);
+        let apm = ctx.memory().mmio("apm-io", 2u64, bytes, apm).owner(ctx.owner()).build()?;
+        ctx.export("apm", &apm);
         let ports = Methods::new(self, Self::read_pm, Self::write_pm);
         let ports =
             ctx.memory().mmio("ich9-pm", SIZE, AccessRules::new(), ports).owner(ctx.owner()).build()?;

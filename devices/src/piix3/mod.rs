@@ -4,7 +4,7 @@
 use crate::pci::{ConfigSpace, FunctionSetup, Identity, PciDevice, PciFunction, PciIrqRouter, PirqRouter};
 use crate::sync::{Arc, AtomicU32, OnceLock, Ordering};
 use crate::{Device, DeviceError, DeviceInfo, Inspector, Power, PowerRequest, Realize, ResetType};
-use memory_core::{AccessRules, BusFault, Region, TxAttrs, Width};
+use memory_core::{AccessRules, BusFault, Methods, Region, TxAttrs, Width};
 use serde::{Deserialize, Serialize};
 
 /// Routing registers of the four requests.
@@ -114,7 +114,9 @@ impl PciDevice for Piix3 {
 impl Device for Piix3 {
     fn realize(self: Arc<Self>, ctx: &mut Realize<'_>) -> Result<(), DeviceError> {
         let rules = AccessRules::new().implements(Width::W1..=Width::W1);
-        let reset = ctx.mmio("reset-control", 1u64, rules, &self, (Self::read_reset, Self::write_reset))?;
+        let reset = Methods::new(&self, Self::read_reset, Self::write_reset);
+        let reset = ctx.memory().mmio("piix3-reset-control", 1u64, rules, reset).owner(ctx.owner()).build()?;
+        ctx.export("reset-control", &reset);
         let pirq = PirqRouter::new(ctx.outputs("isa", crate::pci::ISA_LINES));
         let power = ctx.host().power.clone();
         let mut setup = FunctionSetup::new(IDENTITY).multifunction();

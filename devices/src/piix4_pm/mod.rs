@@ -236,7 +236,9 @@ impl Device for Piix4Pm {
     fn realize(self: Arc<Self>, ctx: &mut Realize<'_>) -> Result<(), DeviceError> {
         let io = ctx.region("io", &self.io)?;
         let bytes = || AccessRules::new().implements(Width::W1..=Width::W1);
-        let apm = ctx.mmio("apm", 2_u64, bytes(), &self, (Self::read_apm, Self::write_apm))?;
+        let apm = Methods::new(&self, Self::read_apm, Self::write_apm);
+        let apm = ctx.memory().mmio("apm-io", 2_u64, bytes(), apm).owner(ctx.owner()).build()?;
+        ctx.export("apm", &apm);
         let ports = Methods::new(&self, Self::read_pm, Self::write_pm);
         let ports =
             ctx.memory().mmio("piix4-pm", SIZE, AccessRules::new(), ports).owner(ctx.owner()).build()?;

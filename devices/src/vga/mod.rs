@@ -86,8 +86,8 @@ const WINDOW: u64 = 0xa_0000;
 const WINDOW_SIZE: u64 = 0x2_0000;
 /// First ports and how many there are of each stretch.
 const PORTS: [(u16, u64); 5] = [(0x3b4, 2), (0x3ba, 1), (0x3c0, 16), (0x3d4, 2), (0x3da, 1)];
-/// The display interface among the ports: an index, and behind it data, at an odd port and again at an even one.
-const DISPI_PORTS: (u64, u64) = (0x1ce, 3);
+/// The display interface among the ports: an index, and behind it data, at an odd port and again at an even one, of two bytes.
+const DISPI_PORTS: (u64, u64) = (0x1ce, 4);
 /// Bytes of base address register 2.
 const MMIO_SIZE: u64 = 0x1000;
 /// Byte order of the frame buffer: little.
