@@ -359,7 +359,8 @@ fn firmware_is_told_of_memory_where_the_bridge_has_put_it() {
         let (mut running, mut qtest, _qmp) = start(&["-M", board, "-m", "4G"]);
         let map = fw_cfg_file(&mut qtest, "etc/e820");
         let long = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
-        let ranges: Vec<_> = map.chunks(20).map(|entry| (long(&entry[..8]), long(&entry[8..16]), entry[16])).collect();
+        let ranges: Vec<_> =
+            map.chunks(20).map(|entry| (long(&entry[..8]), long(&entry[8..16]), entry[16])).collect();
         assert_eq!(ranges, [(0, low, 1), (4 * GIB, 4 * GIB - low, 1)], "{board}");
         running.signal("-TERM");
         assert_eq!(running.end(), Some(0));
@@ -412,7 +413,8 @@ fn a_pcs_interrupt_controllers_go_by_their_paths() {
         for path in ["ioapic", "/machine/ioapic", &format!("/machine/{bridge}/ioapic")] {
             assert_eq!(qtest.ask(&format!("irq_intercept_in {path}")), "OK", "{path}");
         }
-        for path in [&format!("/machine/{other}/ioapic"), "/machine/ioapic/", &format!("/machine//{bridge}")] {
+        for path in [&format!("/machine/{other}/ioapic"), "/machine/ioapic/", &format!("/machine//{bridge}")]
+        {
             assert!(qtest.ask(&format!("irq_intercept_in {path}")).starts_with("FAIL"), "{path}");
         }
         // no memory is as much as there is without the option
@@ -425,7 +427,18 @@ fn a_pcs_interrupt_controllers_go_by_their_paths() {
 
 #[test]
 fn maps_of_pcs_call_their_parts_as_qemu_does() {
-    let both = ["pc.ram", "pc.bios", "pc.rom", "isa-bios", "vga-lowmem", "smram-region", "ioapic", "fwcfg", "fwcfg.dma", "apm-io"];
+    let both = [
+        "pc.ram",
+        "pc.bios",
+        "pc.rom",
+        "isa-bios",
+        "vga-lowmem",
+        "smram-region",
+        "ioapic",
+        "fwcfg",
+        "fwcfg.dma",
+        "apm-io",
+    ];
     let own = [("pc", "piix3-reset-control"), ("q35", "lpc-reset-control")];
     for (board, reset) in own {
         let (mut running, _qtest, mut qmp) = start(&["-M", board]);
@@ -433,7 +446,11 @@ fn maps_of_pcs_call_their_parts_as_qemu_does() {
         let tree = said["return"].as_str().unwrap();
         assert!(tree.lines().any(|line| line.trim_end() == "address-space: I/O"), "{tree}");
         for name in both.iter().chain([&reset]) {
-            let is_said = |line: &str| line.split("): ").nth(1).is_some_and(|rest| rest.trim_start_matches("alias ").split(' ').next() == Some(name));
+            let is_said = |line: &str| {
+                line.split("): ")
+                    .nth(1)
+                    .is_some_and(|rest| rest.trim_start_matches("alias ").split(' ').next() == Some(name))
+            };
             assert!(tree.lines().any(is_said), "{board} has no {name}: {tree}");
         }
         assert!(tree.contains("00000000000001ce-00000000000001d1 (prio 0, i/o): vbe"), "{tree}");
@@ -480,15 +497,20 @@ fn flash_is_in_the_place_of_the_rom_and_is_shown_below_1_mib() {
         path
     };
     let (code, variables) = (image("code", 0x10), image("variables", 0x80));
-    let drive = |path: &std::path::Path, rest: &str| format!("if=pflash,format=raw,file={}{rest}", path.display());
+    let drive =
+        |path: &std::path::Path, rest: &str| format!("if=pflash,format=raw,file={}{rest}", path.display());
     let (code_drive, variables_drive) = (drive(&code, ",readonly=on"), drive(&variables, ""));
     for board in ["pc", "q35"] {
         let (mut running, mut qtest, _qmp) =
             start(&["-M", board, "-S", "-drive", &code_drive, "-drive", &variables_drive]);
-        for (at, found) in [(0xffff_0000, "0x10111213"), (0xf_0000, "0x10111213"), (0xfffe_0000, "0x80818283")] {
+        for (at, found) in
+            [(0xffff_0000, "0x10111213"), (0xf_0000, "0x10111213"), (0xfffe_0000, "0x80818283")]
+        {
             assert_eq!(memory(&mut qtest, at, 4), format!("OK {found}"), "{board} {at:#x}");
         }
-        for (write, at) in [("0x40", 0xfffe_0000_u64), ("0x01", 0xfffe_0000), ("0x40", 0xffff_0000), ("0x01", 0xffff_0000)] {
+        for (write, at) in
+            [("0x40", 0xfffe_0000_u64), ("0x01", 0xfffe_0000), ("0x40", 0xffff_0000), ("0x01", 0xffff_0000)]
+        {
             qtest.ask(&format!("write {at:#x} 1 {write}"));
         }
         qtest.ask("write 0xfffe0000 1 0xff");

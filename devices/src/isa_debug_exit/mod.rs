@@ -4,7 +4,9 @@
 mod tests;
 
 use crate::sync::{Arc, OnceLock};
-use crate::{Device, DeviceError, DeviceInfo, PlugInfo, PortPlace, Power, PowerRequest, Property, Realize, ResetType};
+use crate::{
+    Device, DeviceError, DeviceInfo, PlugInfo, PortPlace, Power, PowerRequest, Property, Realize, ResetType,
+};
 use memory_core::{AccessRules, BusFault, Methods, Region, TxAttrs, Width};
 use serde::{Deserialize, Serialize};
 

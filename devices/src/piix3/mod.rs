@@ -115,7 +115,8 @@ impl Device for Piix3 {
     fn realize(self: Arc<Self>, ctx: &mut Realize<'_>) -> Result<(), DeviceError> {
         let rules = AccessRules::new().implements(Width::W1..=Width::W1);
         let reset = Methods::new(&self, Self::read_reset, Self::write_reset);
-        let reset = ctx.memory().mmio("piix3-reset-control", 1u64, rules, reset).owner(ctx.owner()).build()?;
+        let reset =
+            ctx.memory().mmio("piix3-reset-control", 1u64, rules, reset).owner(ctx.owner()).build()?;
         ctx.export("reset-control", &reset);
         let pirq = PirqRouter::new(ctx.outputs("isa", crate::pci::ISA_LINES));
         let power = ctx.host().power.clone();

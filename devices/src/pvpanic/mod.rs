@@ -1,14 +1,16 @@
-//! The ISA device by which a guest says that its kernel has panicked.
+//! The devices by which a guest says that its kernel has panicked: on ISA, and on PCI.
 
+mod pci;
+mod register;
 #[cfg(test)]
 mod tests;
 
-use crate::sync::{Arc, AtomicBool, OnceLock, Ordering};
-use crate::{
-    Device, DeviceError, DeviceInfo, Inspector, PlugInfo, PortPlace, Power, PowerRequest, Property, Realize,
-    ResetType,
-};
+use crate::sync::{Arc, OnceLock};
+use crate::{Device, DeviceError, DeviceInfo, Inspector, PlugInfo, PortPlace, Property, Realize, ResetType};
 use memory_core::{AccessRules, BusFault, Methods, Region, TxAttrs, Width};
+pub use pci::PvpanicPci;
+pub use register::{CRASH_LOADED, PANICKED, SHUTDOWN};
+use register::{Register, default_events};
 use serde::{Deserialize, Serialize};
 
 /// One port, usually 0x505: reads tell which events the device knows, writes tell of events. It has no state: what is
@@ -21,47 +23,22 @@ pub struct Pvpanic {
     events: u8,
     #[serde(skip)]
     wiring: OnceLock<Wiring>,
-    /// Whether a strange event was logged; a guest must not fill the log.
-    #[serde(skip)]
-    logged: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Wiring {
-    power: Power,
+    register: Register,
     _regs: Region,
-}
-
-/// The kernel has panicked.
-pub const PANICKED: u8 = 1;
-/// The kernel has crashed, and its crash kernel takes over.
-pub const CRASH_LOADED: u8 = 2;
-/// The guest powers off.
-pub const SHUTDOWN: u8 = 4;
-
-const fn default_events() -> u8 {
-    PANICKED | CRASH_LOADED
 }
 
 impl Pvpanic {
     fn read(&self, _offset: u64, _: Width, _: TxAttrs) -> Result<u64, BusFault> {
-        Ok(self.events.into())
+        Ok(self.wiring.get().map_or(0, |wiring| wiring.register.read()))
     }
 
     fn write(&self, _offset: u64, _: Width, value: u64, _: TxAttrs) -> Result<(), BusFault> {
-        let [event, ..] = value.to_le_bytes();
-        if event & !(PANICKED | CRASH_LOADED | SHUTDOWN) != 0 && !self.logged.swap(true, Ordering::Relaxed) {
-            tracing::warn!(event, "pvpanic: no such event");
-        }
-        // a panic counts for more than what else is said with it
-        let request = match event {
-            event if event & PANICKED != 0 => PowerRequest::Panicked,
-            event if event & CRASH_LOADED != 0 => PowerRequest::CrashLoaded,
-            event if event & SHUTDOWN & self.events != 0 => PowerRequest::PvShutdown,
-            _ => return Ok(()),
-        };
         if let Some(wiring) = self.wiring.get() {
-            wiring.power.request(request);
+            wiring.register.write(value);
         }
         Ok(())
     }
@@ -70,16 +47,12 @@ impl Pvpanic {
 #[typetag::serde(name = "pvpanic")]
 impl Device for Pvpanic {
     fn realize(self: Arc<Self>, ctx: &mut Realize<'_>) -> Result<(), DeviceError> {
-        let known = PANICKED | CRASH_LOADED | SHUTDOWN;
-        if self.events & !known != 0 {
-            let reason = format!("{:#x} has bits beyond {known:#x}", self.events);
-            return Err(DeviceError::Property { property: "events", reason });
-        }
+        let register = Register::new(self.events, &ctx.host().power)?;
         let rules = AccessRules::new().implements(Width::W1..=Width::W1);
         let callbacks = Methods::new(&self, Self::read, Self::write);
         let regs = ctx.memory().mmio("pvpanic", 1u64, rules, callbacks).owner(ctx.owner()).build()?;
         ctx.export("regs", &regs);
-        let _ = self.wiring.set(Wiring { power: ctx.host().power.clone(), _regs: regs });
+        let _ = self.wiring.set(Wiring { register, _regs: regs });
         Ok(())
     }
 

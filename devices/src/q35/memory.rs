@@ -1,8 +1,6 @@
 //! The DRAM controller of the bridge: what its registers say is shown where.
 
-use crate::dram::{
-    PAM_REGISTERS, Pam, RamSplit, Smram, SmramControl, SmramSetting, Tseg, hide_unclaimed,
-};
+use crate::dram::{PAM_REGISTERS, Pam, RamSplit, Smram, SmramControl, SmramSetting, Tseg, hide_unclaimed};
 use crate::pci::ConfigSpace;
 use crate::realize::Realize;
 use crate::sync::Arc;

@@ -50,6 +50,7 @@ const TYPES: &[&str] = &[
     "piix4-pm",
     "port92",
     "pvpanic",
+    "pvpanic-pci",
     "q35",
     "riscv-aclint-mswi",
     "riscv-aclint-mtimer",

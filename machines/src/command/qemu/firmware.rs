@@ -47,7 +47,11 @@ fn image(path: &str) -> anyhow::Result<(Size, u64, String)> {
 impl CommandLine {
     /// Puts what `-bios` or `-drive if=pflash` says in the place of a board's ROM; `chips` are the names of drives that the board is told of
     /// itself.
-    pub(super) fn firmware(&self, spec: &mut MachineSpec, chips: [Option<String>; CHIPS]) -> anyhow::Result<()> {
+    pub(super) fn firmware(
+        &self,
+        spec: &mut MachineSpec,
+        chips: [Option<String>; CHIPS],
+    ) -> anyhow::Result<()> {
         let flash = self.flash(chips)?;
         if flash.iter().any(Option::is_some) {
             // of both QEMU, too, has the flash
@@ -134,7 +138,9 @@ fn put_flash(spec: &mut MachineSpec, flash: [Option<Keys>; CHIPS]) -> anyhow::Re
 fn show_below_1m(spec: &mut MachineSpec, len: u64, firmware: Option<RegionRef>) {
     let shown = len.min(ISA_SIZE);
     let Some(alias) = spec.regions.iter_mut().find(|region| region.name == "isa-bios") else { return };
-    if let (RegionKind::Alias { target, offset, .. }, Some(placement)) = (&mut alias.kind, &mut alias.placement) {
+    if let (RegionKind::Alias { target, offset, .. }, Some(placement)) =
+        (&mut alias.kind, &mut alias.placement)
+    {
         *target = firmware.unwrap_or_else(|| target.clone());
         *offset = len - shown;
         placement.at = ISA_END - shown;

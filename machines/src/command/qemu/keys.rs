@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn a_list_may_be_a_json_object() {
-        let keys = Keys::parse_json(r#"{"driver": "VGA", "addr": 16, "vgamem_mb": 8, "multifunction": true}"#);
+        let keys =
+            Keys::parse_json(r#"{"driver": "VGA", "addr": 16, "vgamem_mb": 8, "multifunction": true}"#);
         let mut keys = keys.unwrap();
         let mut told = |key| keys.take(key).unwrap();
         assert_eq!((told("driver"), told("addr")), ("VGA".to_owned(), "10".to_owned()));

@@ -234,7 +234,8 @@ fn device(line: &mut CommandLine, text: &str) -> anyhow::Result<()> {
         line.help = Some(Help::Devices);
         return Ok(());
     }
-    let keys = if text.starts_with('{') { Keys::parse_json(text)? } else { Keys::parse(text, Some("driver")) };
+    let keys =
+        if text.starts_with('{') { Keys::parse_json(text)? } else { Keys::parse(text, Some("driver")) };
     push(&mut line.devices, keys)
 }
 
