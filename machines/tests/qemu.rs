@@ -479,7 +479,9 @@ fn lines_of_the_test_device_lead_to_both_interrupt_controllers() {
 
 #[test]
 fn several_options_for_the_machine_count_together() {
-    let (mut running, mut qtest, _qmp) = start(&["-M", "q35", "-machine", "usb=off", "-machine", "smm=on"]);
+    let logs = ["-d", "guest_errors", "-trace", "pci*"];
+    let machine = ["-M", "q35", "-machine", "usb=off", "-machine", "smm=on"];
+    let (mut running, mut qtest, _qmp) = start(&[&machine[..], &logs].concat());
     qtest.ask("outl 0xcf8 0x80000000");
     assert_eq!(qtest.ask("inl 0xcfc"), "OK 0x29c08086");
     running.signal("-TERM");
