@@ -210,8 +210,11 @@ impl Lifecycle {
 
     /// Has the thread that runs the machine let go of what nobody uses any more.
     pub(crate) fn post_reclaim(&self) {
-        self.lock().reclaim = true;
-        self.shared.changed.notify_all();
+        let was_posted = std::mem::replace(&mut self.lock().reclaim, true);
+        // a thread that was woken and has not come to it yet is not woken again: changes of the map may be many
+        if !was_posted {
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Nobody runs the machine any more: nobody waits for it.
