@@ -230,7 +230,8 @@ impl Memory {
     }
 
     /// Begins a transaction, or a further level of the one that this thread is in. Waits while another thread is in
-    /// one. No device runs inside it: accesses by this thread reach host memory only. Plugs and region handles that this thread dropped before are off the map then.
+    /// one. No device runs inside it: accesses by this thread reach host memory only. Plugs and region handles that this
+    /// thread dropped before are off the map then.
     ///
     /// # Errors
     /// [`MemoryError::InsideCommit`] from a listener.
@@ -364,12 +365,14 @@ impl Memory {
         let end = work.end;
         drop(work);
         resized.iter().for_each(|block| block.tell_resized());
-        if end
-            && self.remove_due()
-            && let Some(sink) = self.sink()
-        {
-            sink.ended();
-            sink.settle();
+        if end {
+            let settles = self.remove_due();
+            if let Some(sink) = self.sink() {
+                sink.ended();
+                if settles {
+                    sink.settle();
+                }
+            }
         }
         result
     }

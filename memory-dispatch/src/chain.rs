@@ -76,7 +76,7 @@ pub fn enter(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
     Ok(ChainLink { thread: PhantomData })
 }
 
-/// Enters a device from inside another one, or not with a lock held.
+/// Enters a device from inside another one; with a lock held, none.
 #[cold]
 fn enter_further(guard: u64, reentry: bool) -> Result<ChainLink, BusFault> {
     CHAIN.with(|chain| {

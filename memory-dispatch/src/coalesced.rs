@@ -214,8 +214,8 @@ impl MemorySystem {
         }
     }
 
-    /// Carries out queued writes, in order. Does nothing inside a transaction, whose beginning did it, or a listener. QEMU's name:
-    /// `qemu_flush_coalesced_mmio_buffer`.
+    /// Carries out queued writes, in order. Does nothing inside a transaction, whose beginning did it, or a listener. QEMU's
+    /// name: `qemu_flush_coalesced_mmio_buffer`.
     pub fn flush_coalesced(&self) {
         self.inner().flush_coalesced();
     }

@@ -5,5 +5,5 @@ mod notifier;
 
 pub(crate) use iotlb::Iotlb;
 pub use iotlb::{IOTLB_ENTRIES, IotlbStats};
-pub(crate) use notifier::Notifiers;
 pub use notifier::{IommuError, IommuNotice, IommuNotifierGuard, IommuPort};
+pub(crate) use notifier::{Notifiers, hear_late};

@@ -3,7 +3,7 @@
 use crate::chain::{self, WritersMark};
 use crate::coalesced::Coalesced;
 use crate::entry::Door;
-use crate::iommu::{Iotlb, Notifiers};
+use crate::iommu::{Iotlb, Notifiers, hear_late};
 use crate::listener::{Batch, Change, Listeners, Refusal};
 use crate::reclaim::Reclaim;
 use crate::removal::Waiters;
@@ -384,6 +384,7 @@ impl CommitSink for SystemInner {
     }
 
     fn ended(&self) {
+        hear_late();
         // what another thread has queued since, on the old map
         self.before_begin();
     }

@@ -5,11 +5,13 @@ use crate::entry::{EntryKind, PinnedLink};
 use crate::listener::Refusal;
 use crate::section::Pin;
 use crate::space::AddressSpace;
-use crate::sync::{Arc, Condvar, DashMap, Mutex, MutexGuard, PoisonError, Weak, thread};
+use crate::sync::{Arc, Condvar, DashMap, Mutex, MutexGuard, PoisonError, Weak, thread, thread_local};
 use crate::system::{MemorySystem, SystemInner};
 use memory_core::{
     AddrRange, Backing, Iommu, IommuEntry, IommuEvents, MemoryError, RegionId, RegionRef, Target,
 };
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 
@@ -139,6 +141,21 @@ impl Drop for Hearing<'_> {
     }
 }
 
+thread_local! {
+    /// What this thread has announced inside a transaction, and who is to hear it.
+    static LATE: RefCell<VecDeque<(Arc<Notifier>, IommuNotice)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Has heard what this thread has announced inside a transaction, unless it is inside one still.
+pub(crate) fn hear_late() {
+    // one by one: whoever hears may announce something himself
+    while !chain::has_writers_lock()
+        && let Some((notifier, notice)) = LATE.with(|late| late.borrow_mut().pop_front())
+    {
+        notifier.hear(&notice);
+    }
+}
+
 /// Who wants to hear which IOMMU.
 #[derive(Default)]
 pub(crate) struct Notifiers {
@@ -256,9 +273,14 @@ impl IommuPort {
             system.iotlb().invalidate(self.region, notice.index, notice.range);
         }
         let notifiers = system.notifiers().of(self.region);
-        let (notice, tell) = (*notice, move |notice: &_| notifiers.iter().for_each(|ear| ear.hear(notice)));
         // with no lock held: they may do what they like
-        if chain::has_writers_lock() { system.when_idle(move || tell(&notice)) } else { tell(&notice) }
+        if chain::has_writers_lock() {
+            LATE.with(|late| {
+                late.borrow_mut().extend(notifiers.into_iter().map(|notifier| (notifier, *notice)))
+            });
+        } else {
+            notifiers.iter().for_each(|notifier| notifier.hear(notice));
+        }
     }
 }
 

@@ -80,7 +80,8 @@ impl Machine {
     fn come(&mut self) {
         let rng = &mut self.forest.rng;
         let (size, is_device) = ((1 + rng.below(4)) << 12, rng.percent(50));
-        let parent = rng.below(200) as usize;
+        // in the root it is rarely hidden
+        let parent = if rng.percent(60) { forest::REGIONS - 1 } else { rng.below(200) as usize };
         let (address, mapping) = (self.forest.address(size.into()), self.forest.mapping());
         let memory = self.system.memory();
         let device = Arc::new(Silent);
@@ -89,7 +90,7 @@ impl Machine {
         let builder = if is_device {
             memory.mmio("visitor", size, AccessRules::new(), weak).owner(&owner)
         } else {
-            memory.ram("visitor", RamBlock::unbacked(size.into()))
+            memory.ram(format!("visitor {}", memory.unique()), RamBlock::unbacked(size))
         };
         let region = builder.build().unwrap();
         let _refused = self.forest.regions[parent].map_with(address, &region, mapping);
@@ -359,5 +360,5 @@ fn random_transactions_add_ranges_and_are_refused() {
     let refused: usize = results.iter().map(|(_, refused, _)| refused).sum();
     let removals: usize = results.iter().map(|(_, _, removals)| removals).sum();
     println!("1,000 transactions: {added} ranges added, {refused} refused; {removals} removals");
-    assert!(added > 1000 && refused > 50 && removals > 50, "{added} {refused} {removals}");
+    assert!(added > 1000 && refused > 50 && removals > 30, "{added} {refused} {removals}");
 }
