@@ -315,7 +315,7 @@ fn boot_devices_of_the_first_start_and_of_others_are_those_that_were_said_last()
         running.signal("-TERM");
         assert_eq!(running.end(), Some(0));
     }
-    refused(&["-boot", "once=x"], &["-boot once=x", "boot devices"]);
+    refused(&["-boot", "once=x", "-accel", "qtest"], &["rtc.boot-once", "boot devices"]);
 }
 
 #[test]
@@ -386,7 +386,6 @@ fn the_extended_top_of_low_ram_has_the_size_that_is_said() {
 #[test]
 fn a_pc_has_power_management() {
     let (mut running, mut qtest, mut qmp) = start(&["-M", "pc", "-no-shutdown"]);
-    qtest.ask("irq_intercept_in ioapic");
     for (register, value) in [(0x40, 0x601), (0x80, 1)] {
         qtest.ask(&format!("outl 0xcf8 {:#x}", 0x8000_0b00_u32 | register));
         qtest.ask(&format!("outl 0xcfc {value:#x}"));
@@ -397,9 +396,13 @@ fn a_pc_has_power_management() {
     assert_eq!(qtest.ask("outb 0xb2 0xf1"), "OK");
     assert_eq!((qtest.ask("inb 0xb2"), qtest.ask("inw 0x604")), ("OK 0x00f1".into(), "OK 0x0001".into()));
     // the timer's carry interrupts
+    assert_eq!(qtest.ask("irq_intercept_in ioapic"), "OK");
     assert_eq!(qtest.ask("outw 0x602 1"), "OK");
-    assert_eq!(qtest.ask("clock_step 3000000000"), "IRQ raise 9");
-    assert_eq!(qtest.line(), "OK 4000000000");
+    qtest.say("clock_step 3000000000\n");
+    let said: Vec<_> =
+        std::iter::from_fn(|| Some(qtest.line()).filter(|line| line.starts_with("IRQ"))).collect();
+    // among those of the timer chip
+    assert_eq!(said.iter().filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>(), ["IRQ raise 9"]);
     assert_eq!(qtest.ask("outw 0x604 0x2001"), "OK");
     assert_eq!(qmp.event().0, "SHUTDOWN");
     running.signal("-TERM");
