@@ -5,7 +5,7 @@ use crate::model::Model;
 use loom::thread;
 use memory_core::{BusFault, Plug, RamBlock, Region, Width};
 use memory_dispatch::{Direction, Listener, Refusal, Section, VcpuHandle};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 pub const MAP_GUARD: Model = Model {
     name: "map-guard",
@@ -114,13 +114,23 @@ pub const HANDLE_IN_LISTENER: Model = Model {
     run: handle_in_listener,
 };
 
-/// Drops a handle at the first thing that it is told of.
-struct Dropper(Mutex<Option<VcpuHandle>>);
+/// Drops a handle when it is told that what is at 0x1000 goes.
+struct Dropper {
+    handle: Mutex<Option<VcpuHandle>>,
+    machine: Weak<Machine>,
+    remains: Arc<Remains>,
+}
 
 impl Listener for Dropper {
-    fn region_del(&self, _: &Section) -> Result<(), Refusal> {
-        let handle = self.0.lock().unwrap().take();
-        drop(handle);
+    fn region_del(&self, section: &Section) -> Result<(), Refusal> {
+        if section.range().start() == 0x1000 {
+            let handle = self.handle.lock().unwrap().take();
+            drop(handle);
+            // no place for destructors, whoever asks for them
+            self.machine.upgrade().unwrap().system.reclaim();
+            let here = thread::current().id();
+            assert_ne!(self.remains.on(), Some(here), "a device ended inside a listener");
+        }
         Ok(())
     }
 }
@@ -132,8 +142,9 @@ fn handle_in_listener() {
     let mut handle = machine.handle();
     handle.load(0, Width::W4, ATTRS).unwrap();
     let (_, ram) = machine.ram(0x1000);
-    let dropper = Arc::new(Dropper(Mutex::new(Some(handle))));
-    let guard = machine.system.listen(dropper, 0, None).unwrap();
+    let (handle, machine_too) = (Mutex::new(Some(handle)), Arc::downgrade(&machine));
+    let dropper = Dropper { handle, machine: machine_too, remains: remains.clone() };
+    let guard = machine.system.listen(Arc::new(dropper), 0, None).unwrap();
     let writer = thread::spawn(move || ram.unmap().unwrap());
     drop(plug);
     writer.join().unwrap();
@@ -177,7 +188,7 @@ pub const REMOVED_IN_LISTENER: Model = Model {
     name: "removed-in-listener",
     proves: "a region and a plug that are dropped inside a listener stay on the map until the end of the commit, and then go",
     threads: 2,
-    preemptions: Some(5),
+    preemptions: Some(3),
     run: removed_in_listener,
 };
 

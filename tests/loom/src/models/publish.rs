@@ -62,18 +62,19 @@ pub const COMMITTED: Model = Model {
 
 fn committed() {
     let machine = Machine::new();
-    let before = machine.mmio(0, 4, &Arc::new(Constant(1)));
+    let (_, before) = machine.ram(0);
     let mut handle = machine.handle();
-    assert_eq!(handle.load(0, Width::W4, ATTRS), Ok(1));
+    // at hand from now on
+    assert_eq!(handle.load(0, Width::W4, ATTRS), Ok(0));
     let done = Arc::new(AtomicBool::new(false));
     let reader = thread::spawn({
         let done = done.clone();
         move || {
             let done = done.load(Ordering::Acquire);
             let found = handle.load(0, Width::W4, ATTRS);
-            assert!(found.is_err() || (found == Ok(1) && !done), "{found:?} after the commit");
+            assert!(found.is_err() || (found == Ok(0) && !done), "{found:?} after the commit");
             let found = handle.space().load(0, Width::W4, ATTRS);
-            assert!(found.is_err() || (found == Ok(1) && !done), "{found:?} after the commit");
+            assert!(found.is_err() || (found == Ok(0) && !done), "{found:?} after the commit");
         }
     });
     before.unmap().unwrap();
@@ -83,7 +84,7 @@ fn committed() {
 
 pub const ROMD: Model = Model {
     name: "romd-switch",
-    proves: "while a ROM device is switched, each read gives all of the array's data or all of the callback's",
+    proves: "beside a switch of a ROM device each read gives all of the array's data or of the callback's, and the callback's after it",
     threads: 3,
     preemptions: Some(3),
     run: romd,
@@ -98,24 +99,35 @@ fn romd() {
     let device = Arc::new(Constant(CALLBACK));
     let flash = machine.system.memory().rom_device("flash", block, Default::default(), device);
     let flash = machine.keep_at(0, flash.build().unwrap());
-    let reader = |mut load: Box<dyn FnMut(u64) -> u64 + Send>| {
+    let switched = Arc::new(AtomicBool::new(false));
+    let reader = |mut read: Box<dyn FnMut(&mut [u8]) + Send>| {
+        let switched = switched.clone();
         thread::spawn(move || {
-            for address in [0, 0x100] {
-                let found = load(address);
-                assert!([ARRAY, CALLBACK].contains(&found), "{found:#x} is of neither");
-            }
+            let switched = switched.load(Ordering::Acquire);
+            // as registers it is two pieces, as memory one
+            let mut bytes = [0; 8];
+            read(&mut bytes);
+            let found = u64::from_le_bytes(bytes);
+            assert!(
+                found == CALLBACK << 32 | CALLBACK || found == ARRAY << 32 | ARRAY && !switched,
+                "{found:#x}"
+            );
         })
     };
     let mut handle = machine.handle();
-    handle.load(0, Width::W4, ATTRS).unwrap();
-    let with = reader(Box::new(move |address| handle.load(address, Width::W4, ATTRS).unwrap()));
+    // at hand from now on
+    assert_eq!(handle.load(0, Width::W8, ATTRS), Ok(ARRAY << 32 | ARRAY));
+    let with = reader(Box::new(move |bytes| {
+        let word = handle.load(0, Width::W4, ATTRS).unwrap();
+        bytes.copy_from_slice(&(word << 32 | word).to_le_bytes());
+    }));
     let space = machine.space.clone();
-    let without = reader(Box::new(move |address| space.load(address, Width::W4, ATTRS).unwrap()));
+    let without = reader(Box::new(move |bytes| space.read(0, bytes, ATTRS).unwrap()));
     flash.set_romd(false).unwrap();
-    assert_eq!(machine.load(0), Ok(CALLBACK));
-    flash.set_romd(true).unwrap();
+    switched.store(true, Ordering::Release);
     with.join().unwrap();
     without.join().unwrap();
+    flash.set_romd(true).unwrap();
     assert_eq!(machine.load(0), Ok(ARRAY));
 }
 
