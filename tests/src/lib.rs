@@ -3,10 +3,13 @@
 
 pub mod board;
 pub mod fuzz;
+pub mod program;
 pub mod readme;
 pub mod session;
 mod skip;
 pub mod stress;
+#[cfg(target_os = "linux")]
+pub mod terminal;
 
 pub use skip::skip;
 

@@ -15,6 +15,8 @@ type Saved = Arc<Mutex<Option<Termios>>>;
 
 /// Standard input for a guest. If it is a terminal it is raw until this is dropped; otherwise it is left alone, and its
 /// end is not the end of the guest.
+///
+/// A raw terminal makes no signals of keys: `Ctrl-C` is the guest's, as with QEMU's `-nographic`.
 pub(crate) struct Terminal {
     saved: Saved,
 }
@@ -22,18 +24,14 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Leads standard input to `console`. `Ctrl-A x` and signals that end a process stop the machine.
     pub(crate) fn open(console: &Console, control: Control) -> io::Result<Self> {
-        let stdin = io::stdin();
-        let is_terminal = stdin.is_terminal();
-        let saved: Saved = Arc::default();
-        if is_terminal {
-            let before = termios::tcgetattr(&stdin)?;
-            let mut raw = before.clone();
-            raw.make_raw();
-            *lock(&saved) = Some(before);
-            restore_on_panic(&saved);
-            termios::tcsetattr(&stdin, OptionalActions::Now, &raw)?;
-        }
+        // first: a signal that still ends the process at once would leave a raw terminal behind
         stop_on_signals(control.clone())?;
+        let is_terminal = io::stdin().is_terminal();
+        // from here on whatever goes wrong drops it, which restores
+        let terminal = Self { saved: Arc::default() };
+        if is_terminal {
+            terminal.make_raw()?;
+        }
         let console = console.clone();
         let read = move || {
             if is_terminal {
@@ -43,7 +41,16 @@ impl Terminal {
             }
         };
         thread::Builder::new().name("console".into()).spawn(read)?;
-        Ok(Self { saved })
+        Ok(terminal)
+    }
+
+    fn make_raw(&self) -> io::Result<()> {
+        let before = termios::tcgetattr(io::stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        *lock(&self.saved) = Some(before);
+        restore_on_panic(&self.saved);
+        Ok(termios::tcsetattr(io::stdin(), OptionalActions::Now, &raw)?)
     }
 }
 

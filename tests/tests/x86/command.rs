@@ -7,24 +7,12 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
-use xtask::Workspace;
-
-/// The program, built if it is not there: that of the profile that these tests are of.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let workspace = Workspace::here();
-        let built = workspace.cargo().args(["build", "--quiet", "-p", "machines"]).status().unwrap();
-        assert!(built.success());
-        workspace.scratch().join("debug/flatland")
-    })
-}
+use tests::program;
+use tests::terminal::{self, Signal, Terminal, end_of};
 
 fn flatland(args: &[&str]) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(program::flatland());
     command.args(args).stdin(Stdio::null());
     command
 }
@@ -33,29 +21,52 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Says a byte and faults with no handler.
+fn faulty() -> Vec<u8> {
+    flat(|a| {
+        a.mov(dx, DEBUG)?;
+        a.mov(al, u32::from(b'!'))?;
+        a.out(dx, al)?;
+        a.mov(dword_ptr(0x2000), 0)?;
+        a.mov(dword_ptr(0x2004), 0)?;
+        a.lidt(dword_ptr(0x2000))?;
+        a.ud2()
+    })
+}
+
 #[test]
 fn a_guest_that_fails_ends_with_status_3_and_one_that_ends_with_its_own() {
     if !has_kvm("a_guest_that_fails_ends_with_status_3_and_one_that_ends_with_its_own") {
         return;
     }
-    let faults = flat(|a| {
-        a.mov(dword_ptr(0x2000), 0)?;
-        a.mov(dword_ptr(0x2004), 0)?;
-        a.lidt(dword_ptr(0x2000))?;
-        a.ud2()
-    });
     let ends = real(|a| {
         a.mov(al, 4)?;
         a.out(EXIT, al)?;
         a.hlt()
     });
-    for (image, status) in [(faults, 3), (ends, 9)] {
+    for (image, status) in [(faulty(), 3), (ends, 9)] {
         let (_, file) = request(&image);
         let output = flatland(&["run", "x86-mini", "--bios"]).arg(file.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(status), "{}", said(&output));
         let has_report = said(&output).starts_with("flatland: the guest ended by a triple fault\nrip=");
         assert_eq!(has_report, status == 3, "{}", said(&output));
     }
+}
+
+#[test]
+fn a_guest_that_fails_leaves_the_terminal_as_it_was() {
+    if !has_kvm("a_guest_that_fails_leaves_the_terminal_as_it_was") {
+        return;
+    }
+    let (_, file) = request(&faulty());
+    let mut terminal = Terminal::open().unwrap();
+    let before = terminal.modes();
+    let command = &mut Command::new(program::flatland());
+    let guest = terminal.start(command.args(["run", "x86-mini", "--firmware"]).arg(file.path()));
+    terminal.expect(b"!");
+    let output = end_of(guest);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert_eq!(terminal.modes(), before);
 }
 
 #[test]
@@ -113,13 +124,12 @@ fn a_signal_ends_a_guest_that_never_would() {
         a.set_label(&mut again)?;
         a.jmp(again)
     }));
-    for signal in ["-TERM", "-INT", "-HUP"] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut command = flatland(&["run", "x86-mini", "--firmware"]);
         let mut guest = command.arg(file.path()).stdout(Stdio::piped()).spawn().unwrap();
         // it runs
         guest.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-        let sent = Command::new("kill").args([signal, &guest.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        assert!(guest.wait().unwrap().success(), "{signal}");
+        terminal::signal(&guest, signal);
+        assert!(end_of(guest).status.success(), "{signal:?}");
     }
 }
