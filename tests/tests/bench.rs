@@ -25,6 +25,34 @@ fn page_of_figures_shows_every_plot_and_no_other() {
     assert!(!shown.is_empty());
 }
 
+/// The ids of all figures, which the topics of the bench name. It is a workspace of its own, so that its source is read.
+fn figures() -> BTreeSet<String> {
+    let folder = Workspace::here().root().join("tests/bench/src/figures");
+    let sources = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut ids = BTreeSet::new();
+    for source in sources.filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
+        let text = fs::read_to_string(&source).unwrap();
+        let (_, list) = text.split_once("figures: &[").unwrap_or_else(|| panic!("{}", source.display()));
+        let (list, _) = list.split_once(']').unwrap();
+        ids.extend(list.split('"').skip(1).step_by(2).map(str::to_owned));
+    }
+    ids
+}
+
+#[test]
+fn page_of_figures_has_every_figure_of_the_bench() {
+    let page = read("docs/performance.md");
+    let (_, page) = page.split_once("## Figures").unwrap();
+    // a figure has a plot; one that could not be measured there has its command at least
+    let has = |id: &String| {
+        page.contains(&format!("](performance/{id}.svg)"))
+            || page.contains(&format!("`cargo xtask bench {id}`"))
+    };
+    let (shown, missing): (Vec<_>, Vec<_>) = figures().into_iter().partition(has);
+    assert!(missing.is_empty(), "`cargo xtask bench` was not run since these came: {}", missing.join(", "));
+    assert!(!shown.is_empty());
+}
+
 #[test]
 fn page_of_figures_has_one_generated_part() {
     let page = read("docs/performance.md");
