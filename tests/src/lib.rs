@@ -13,6 +13,14 @@ pub mod terminal;
 
 pub use skip::skip;
 
+/// The environment variable by which tests know that all is interpreted, KVM included: in `cargo xtask kvm-nested`.
+pub const INTERPRETED: &str = "FLATLAND_INTERPRETED";
+
+/// Whether all is interpreted: a hundred times slower than usual, and with all that KVM can do.
+pub fn is_interpreted() -> bool {
+    std::env::var_os(INTERPRETED).is_some()
+}
+
 /// The README's snippets of Rust, as doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

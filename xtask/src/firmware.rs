@@ -43,7 +43,7 @@ impl Firmware {
         firmware.images().iter().all(|image| image.is_file()).then_some(firmware)
     }
 
-    fn images(&self) -> [&Path; 4] {
+    pub(crate) fn images(&self) -> [&Path; 4] {
         [&self.fw_jump, &self.u_boot, &self.seabios, &self.seabios_microvm]
     }
 }

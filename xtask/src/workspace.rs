@@ -32,10 +32,14 @@ impl Workspace {
         &self.root
     }
 
+    /// The environment variable that names another folder than [`scratch`](Self::scratch) otherwise is: for tests that run
+    /// where there is no tree.
+    pub const SCRATCH: &str = "FLATLAND_SCRATCH";
+
     /// Where chores put what they make, apart from what cargo makes: under the `target` folder of the tree, whatever
     /// `CARGO_TARGET_DIR` says, so that documents can name the paths.
     pub fn scratch(&self) -> PathBuf {
-        self.root.join("target")
+        std::env::var_os(Self::SCRATCH).map_or_else(|| self.root.join("target"), PathBuf::from)
     }
 
     /// A cargo command in the top-level folder, by the cargo that called this program.

@@ -6,7 +6,7 @@ use memory_core::{AccessRules, BusFault, Memory, Mmio, RamBlock, Region, RegionR
 use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig, Unassigned};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where guests are loaded.
 pub const CODE: u64 = 0x1000;
@@ -14,11 +14,12 @@ pub const CODE: u64 = 0x1000;
 pub const SAY: u32 = 0xf4;
 /// A guest that says nothing for so long never will.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same of one that may not run at all.
+const ENOUGH: Duration = Duration::from_secs(10);
 
-/// How often to repeat what is `usual` on a processor: a twentieth of it where all of this is interpreted, which `cargo xtask
-/// kvm-nested` says in the environment.
+/// How often to repeat what is `usual` on a processor: a twentieth of it where all of this is interpreted.
 pub fn times(usual: u64) -> u64 {
-    if std::env::var_os("FLATLAND_INTERPRETED").is_some() { usual / 20 } else { usual }
+    if tests::is_interpreted() { usual / 20 } else { usual }
 }
 
 /// What `run` returns, on a thread of its own.
@@ -206,6 +207,21 @@ impl Board {
     /// What the guest says next.
     pub fn said(&self) -> u64 {
         self.said.recv_timeout(PATIENCE).expect("the guest says nothing")
+    }
+
+    /// What the guest says next, or why that does not come: it is one that the host may not run.
+    pub fn said_if_it_runs(&self, running: &Running) -> Result<u64, String> {
+        let deadline = Instant::now() + if tests::is_interpreted() { PATIENCE } else { ENOUGH };
+        loop {
+            match (self.said.recv_timeout(Duration::from_millis(10)), running.vcpu.ended()) {
+                (Ok(said), _) => return Ok(said),
+                (Err(_), Some(report)) => {
+                    return Err(report.to_string().lines().next().unwrap_or_default().to_owned());
+                }
+                (Err(_), None) if Instant::now() > deadline => return Err("it says nothing".to_owned()),
+                (Err(_), None) => {}
+            }
+        }
     }
 
     /// Whether the guest has said something that nobody heard.

@@ -22,6 +22,7 @@ mod maps;
 mod memory;
 mod modes;
 mod ports;
+mod privilege;
 mod races;
 mod slots;
 mod threads;

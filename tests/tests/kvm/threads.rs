@@ -1,6 +1,6 @@
 //! Several vCPUs, and callbacks that change what their guests run on.
 
-use crate::board::{Board, CODE, Registers, Running, SAY};
+use crate::board::{Board, CODE, Registers, Running, SAY, times};
 use iced_x86::code_asm::*;
 use machines::kvm::{Start, VcpuControl, VcpuEnd};
 use memory_core::{AddrRange, RegionRef, Width};
@@ -8,15 +8,19 @@ use memory_dispatch::{Listener, Refusal, Section};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 
-const ROUNDS: u32 = 300;
+/// Writes of a guest; each changes slots.
+fn rounds() -> u32 {
+    times(300) as u32
+}
+
 const SECOND: u64 = 0x1800;
 
-/// A guest that writes `ROUNDS` down to 0 to the registers at `segment`, and says `name` then.
+/// A guest that writes [`rounds`] down to 0 to the registers at `segment`, and says `name` then.
 fn writes(board: &Board, at: u64, segment: u32, name: u32) {
     board.load_at(at, 16, |a| {
         a.mov(ax, segment)?;
         a.mov(es, ax)?;
-        a.mov(cx, ROUNDS)?;
+        a.mov(cx, rounds())?;
         let mut again = a.create_label();
         a.set_label(&mut again)?;
         a.mov(word_ptr(0).es(), cx)?;
@@ -56,7 +60,7 @@ fn vcpus_whose_callbacks_change_slots_do_not_wait_for_each_other() {
     let mut said = [board.said(), board.said()];
     said.sort_unstable();
     assert_eq!(said, [1, 2]);
-    let expected: Vec<u64> = (1..=ROUNDS.into()).rev().collect();
+    let expected: Vec<u64> = (1..=rounds().into()).rev().collect();
     assert_eq!(first.values(), expected);
     assert_eq!(second.values(), expected);
     [&vcpu, &other].into_iter().for_each(VcpuControl::stop);

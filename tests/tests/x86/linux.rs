@@ -47,6 +47,7 @@ fn linux_boots_to_its_first_console_line() {
         return;
     }
     if let Err(why) = ring_0_is_whole() {
+        assert!(!tests::is_interpreted(), "{why}");
         return tests::skip(NAME, &format!("this host's KVM does not run what kernels do in ring 0: {why}"));
     }
     let kernel = match kvm_nested::kernel(&Workspace::here()) {

@@ -1,5 +1,6 @@
 //! The file system that the kernel unpacks into memory: an archive in the new ASCII form of cpio.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Cursor};
 use std::path::{Path, PathBuf};
@@ -8,40 +9,31 @@ use anyhow::{Context, Result};
 use cpio::NewcBuilder;
 use cpio::newc::ModeFileType;
 
-use super::place;
-use super::programs::Programs;
-
 type Entry = (NewcBuilder, Cursor<Vec<u8>>);
 
-/// Writes the archive of the programs and of `modules`, which are loaded in their order.
-pub(super) fn write(path: &Path, programs: &Programs, modules: &[PathBuf]) -> Result<()> {
-    let mut entries = vec![folder(place::MODULES)];
-    for (number, module) in modules.iter().enumerate() {
-        let name = module.file_name().context("a module has no name")?.to_string_lossy();
-        entries.push(program(&format!("{}/{number:02}-{name}", place::MODULES), module)?);
+/// Writes the archive of `files`: where they lie in it, and where they come from. All may be run.
+pub(super) fn write(path: &Path, files: &[(PathBuf, PathBuf)]) -> Result<()> {
+    // those above come first, as the kernel wants them
+    let folders: BTreeSet<&Path> = files.iter().flat_map(|(place, _)| place.ancestors().skip(1)).collect();
+    let folders = folders.into_iter().filter(|folder| folder.parent().is_some());
+    let folders = folders.map(|folder| entry(folder, ModeFileType::Directory, Vec::new()));
+    let mut entries: Vec<Entry> = folders.collect();
+    for (place, source) in files {
+        let content = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+        entries.push(entry(place, ModeFileType::Regular, content));
     }
-    entries.push(program(place::INIT, &programs.init)?);
-    entries.push(program(place::TESTS, &programs.tests)?);
     let archive = File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
     cpio::write_cpio(entries.into_iter(), BufWriter::new(archive)).context("cannot write the initramfs")?;
     Ok(())
 }
 
-fn folder(place: &str) -> Entry {
-    let entry = NewcBuilder::new(archived(place)).mode(0o755).set_mode_file_type(ModeFileType::Directory);
-    (entry, Cursor::new(Vec::new()))
-}
-
-/// A file that may be run.
-fn program(place: &str, source: &Path) -> Result<Entry> {
-    let content = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
-    let entry = NewcBuilder::new(archived(place)).mode(0o755).set_mode_file_type(ModeFileType::Regular);
-    Ok((entry, Cursor::new(content)))
+fn entry(place: &Path, kind: ModeFileType, content: Vec<u8>) -> Entry {
+    (NewcBuilder::new(&archived(place)).mode(0o755).set_mode_file_type(kind), Cursor::new(content))
 }
 
 /// Names in archives are relative.
-fn archived(place: &str) -> &str {
-    place.trim_start_matches('/')
+fn archived(place: &Path) -> String {
+    place.to_string_lossy().trim_start_matches('/').to_owned()
 }
 
 #[cfg(test)]
@@ -50,16 +42,16 @@ mod tests {
     use std::io::Read;
 
     #[test]
-    fn archive_holds_the_programs_and_the_modules_in_their_order() {
+    fn archive_holds_the_files_and_before_them_the_folders_that_they_are_in() {
         let place = tempfile::tempdir().unwrap();
-        let file = |name: &str| {
+        let file = |to: &str, name: &str| {
             let path = place.path().join(name);
             fs::write(&path, name).unwrap();
-            path
+            (PathBuf::from(to), path)
         };
-        let programs = Programs { init: file("first"), tests: file("second") };
         let archive = place.path().join("archive");
-        write(&archive, &programs, &[file("kvm.ko"), file("a.ko")]).unwrap();
+        let files = [file("/init", "first"), file("/a/b/c", "second"), file("/a/d", "third")];
+        write(&archive, &files).unwrap();
         let mut archive = File::open(archive).unwrap();
         let mut seen = Vec::new();
         loop {
@@ -74,11 +66,11 @@ mod tests {
             archive = reader.finish().unwrap();
         }
         let expected = [
-            ("modules", 0o040_755, ""),
-            ("modules/00-kvm.ko", 0o100_755, "kvm.ko"),
-            ("modules/01-a.ko", 0o100_755, "a.ko"),
+            ("a", 0o040_755, ""),
+            ("a/b", 0o040_755, ""),
             ("init", 0o100_755, "first"),
-            ("kvm-tests", 0o100_755, "second"),
+            ("a/b/c", 0o100_755, "second"),
+            ("a/d", 0o100_755, "third"),
         ];
         assert_eq!(seen, expected.map(|(name, mode, content)| (name.to_owned(), mode, content.to_owned())));
     }

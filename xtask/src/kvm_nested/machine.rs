@@ -13,8 +13,12 @@ use anyhow::{Context, Result};
 use super::console::{Console, Outcome};
 use super::{QEMU, place};
 
-/// A processor with AMD's virtualisation and nested page tables, and no more than the tests are for.
-const CPU: &str = "qemu64,+svm,+npt";
+/// A processor with AMD's virtualisation and nested page tables, and no more than the tests are for; and with a source of
+/// randomness: nothing else happens in the machine that the kernel could gather any from, and tests wait for it.
+const CPU: &str = "qemu64,+svm,+npt,+popcnt,+rdrand";
+/// What the kernel is told beside its first process. On a busy host it would take the timer for broken, and panic, because
+/// no tick came in time.
+const ARGUMENTS: &str = "console=ttyS1 panic=-1 reboot=t random.trust_cpu=on no_timer_check";
 /// The last lines of the kernel's messages that are shown where something went wrong.
 const LAST_MESSAGES: usize = 30;
 
@@ -61,9 +65,8 @@ impl Machine<'_> {
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "pc"]);
         command.args(["-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "1G"]);
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
-        let arguments = "console=ttyS1 panic=-1 reboot=t rdinit=".to_owned() + place::INIT;
         let filter = self.filter.map(|filter| format!(" -- {filter}")).unwrap_or_default();
-        command.arg("-append").arg(arguments + &filter);
+        command.arg("-append").arg(format!("{ARGUMENTS} rdinit={}{filter}", place::INIT));
         command.args(["-serial", "stdio", "-chardev"]);
         let mut file = std::ffi::OsString::from("file,id=messages,path=");
         file.push(self.messages);

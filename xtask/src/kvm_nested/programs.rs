@@ -12,13 +12,18 @@ use crate::workspace::{Workspace, output_of};
 /// What it is compiled for. It is named even though it is the host: what the build itself runs is not linked statically.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// The tests that are run.
+const TESTS: [&str; 2] = ["kvm", "x86"];
+
 /// The programs, as files of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Programs {
     /// The first process.
     pub(super) init: PathBuf,
-    /// The tests of KVM.
-    pub(super) tests: PathBuf,
+    /// The tests of KVM and of machines that run on it, with their names.
+    pub(super) tests: Vec<(&'static str, PathBuf)>,
+    /// The program `flatland`, which some of the tests run.
+    pub(super) flatland: PathBuf,
 }
 
 /// What is missing to link them.
@@ -34,15 +39,18 @@ impl Programs {
     pub(super) fn build(workspace: &Workspace) -> Result<Self> {
         let mut command = workspace.cargo();
         command.args(["test", "--quiet", "--no-run", "--message-format=json-render-diagnostics"]);
-        // the programs of a package are built along with its integration tests
-        command.args(["--package", "tests", "--test", "kvm", "--target", TARGET]);
+        command.args(["--target", TARGET, "--package", "tests"]);
+        TESTS.iter().for_each(|name| _ = command.args(["--test", name]));
+        // the programs of a package are built along with its integration tests, of which any does
+        command.args(["--package", "machines", "--test", "command"]);
         command.env("CARGO_TARGET_DIR", home(workspace).join("build"));
         command.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static").env_remove("RUSTFLAGS");
         command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
         let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo test")?;
         ensure!(output.status.success(), "the tests cannot be built");
         let program = |name| program(&output.stdout, name).with_context(|| format!("cargo built no {name}"));
-        Ok(Self { init: program("kvm-nested-init")?, tests: program("kvm")? })
+        let tests = TESTS.iter().map(|name| Ok((*name, program(name)?))).collect::<Result<_>>()?;
+        Ok(Self { init: program("kvm-nested-init")?, tests, flatland: program("flatland")? })
     }
 }
 
