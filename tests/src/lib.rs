@@ -10,6 +10,7 @@ mod skip;
 pub mod stress;
 #[cfg(target_os = "linux")]
 pub mod terminal;
+pub mod watch;
 
 pub use skip::skip;
 

@@ -1,5 +1,6 @@
 //! A scripted session on a machine's console.
 
+use crate::watch::Watch;
 use devices::{Clock, Console, Host};
 use machines::boot::{BootPlan, BootRequest};
 use machines::file::MachineSpec;
@@ -7,6 +8,7 @@ use machines::machine::Machine;
 use machines::runner::{Control, Runner, Stopped};
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a guest may take for the next thing that is expected of it. Generous: the host is shared.
@@ -104,8 +106,9 @@ pub fn run(spec: MachineSpec, request: &BootRequest, script: impl FnOnce(&Sessio
     let machine = Machine::build(spec, host).unwrap();
     let plan = BootPlan::new(&machine, request).unwrap();
     let runner = Runner::new(&machine);
+    let _watch = Watch::over(thread::current().name().unwrap_or("a session"));
     let session = Session { console, output: output.clone(), control: runner.control() };
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let script = scope.spawn(move || {
             // whatever becomes of the script, the machine stops
             let control = session.control.clone();

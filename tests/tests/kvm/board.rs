@@ -7,6 +7,7 @@ use memory_dispatch::{AddressSpace, MemorySystem, SpaceConfig, Unassigned};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tests::watch::Watch;
 
 /// Where guests are loaded.
 pub const CODE: u64 = 0x1000;
@@ -99,6 +100,8 @@ pub struct Board {
     pub config: KvmConfig,
     said: Receiver<u64>,
     regions: Vec<Region>,
+    /// Tests wait for guests in many ways.
+    _watch: Watch,
 }
 
 impl Board {
@@ -132,6 +135,7 @@ impl Board {
             config: KvmConfig::default(),
             said,
             regions: vec![say],
+            _watch: Watch::over(name),
         })
     }
 

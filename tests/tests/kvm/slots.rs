@@ -1,7 +1,8 @@
 //! Memory slots that change under a running guest.
 
-use crate::board::{Board, Running, SAY, in_time, times};
+use crate::board::{Board, CODE, Running, SAY, in_time, times};
 use iced_x86::code_asm::*;
+use machines::kvm::Start;
 use memory_core::{RamBlock, Width};
 use memory_dispatch::{Listener, Refusal, Section};
 use std::io::Write;
@@ -226,8 +227,25 @@ fn host_memory_that_is_off_by_less_than_a_page_is_dispatched() {
     let alias = board.tree().alias("odd window", &ram, 0x80, 0x2000u64).build().unwrap();
     board.map(0x20_0000, alias);
     let ram = board.map(0x40_0000, ram);
-    let kvm = board.kvm(false);
     board.memory.store(0x20_0000, Width::W4, 5, Default::default()).unwrap();
     assert_eq!(board.memory.load(0x40_0080, Width::W4, Default::default()), Ok(5));
-    drop((kvm, ram));
+    board.load(32, |a| {
+        a.mov(eax, dword_ptr(0x20_0000))?;
+        a.out(SAY, eax)?;
+        a.mov(dword_ptr(0x20_0010), 7)?;
+        a.mov(eax, dword_ptr(0x40_0090))?;
+        a.out(SAY, eax)?;
+        a.hlt()
+    });
+    let running = board.start(false, &Start::Flat { eip: CODE as u32, esp: 0x7000 });
+    assert_eq!((board.said(), board.said()), (5, 7));
+    running.vcpu.stop();
+    let exits = &running.vcpu.wait_ended().accesses;
+    let exits = exits.iter().filter(|seen| !seen.port).map(|seen| (seen.write, seen.address));
+    assert_eq!(
+        exits.collect::<Vec<_>>(),
+        [(false, 0x20_0000), (true, 0x20_0010)],
+        "those where they are whole do not"
+    );
+    drop(ram);
 }

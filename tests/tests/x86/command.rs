@@ -39,17 +39,24 @@ fn a_guest_that_fails_ends_with_status_3_and_one_that_ends_with_its_own() {
     if !has_kvm("a_guest_that_fails_ends_with_status_3_and_one_that_ends_with_its_own") {
         return;
     }
+    // what the kernel has no emulation of
+    let strange = flat(|a| a.fld(dword_ptr(0xc000_0000u32)));
     let ends = real(|a| {
         a.mov(al, 4)?;
         a.out(EXIT, al)?;
         a.hlt()
     });
-    for (image, status) in [(faulty(), 3), (ends, 9)] {
+    let failed = [
+        (faulty(), "flatland: the guest ended by a triple fault\nrip="),
+        (strange, "flatland: the guest ended by the kernel could not emulate the guest: "),
+    ];
+    let failed = failed.into_iter().map(|(image, report)| (image, 3, Some(report)));
+    for (image, status, report) in failed.chain([(ends, 9, None)]) {
         let (_, file) = request(&image);
         let output = flatland(&["run", "x86-mini", "--bios"]).arg(file.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(status), "{}", said(&output));
-        let has_report = said(&output).starts_with("flatland: the guest ended by a triple fault\nrip=");
-        assert_eq!(has_report, status == 3, "{}", said(&output));
+        let said = said(&output);
+        assert!(report.map_or(said.is_empty(), |report| said.starts_with(report)), "{said}");
     }
 }
 

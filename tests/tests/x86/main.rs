@@ -16,6 +16,7 @@ mod firmware;
 mod linux;
 mod mini;
 mod pc;
+mod pvh;
 mod seabios;
 
 /// Whether there is KVM; if not it is said.

@@ -91,6 +91,39 @@ fn firmware_is_rom_below_4_gib_and_below_1_mib_and_lies_over_ram() {
 }
 
 #[test]
+fn the_clocks_ram_keeps_what_a_guest_writes_and_its_battery_is_good() {
+    if !has_kvm("the_clocks_ram_keeps_what_a_guest_writes_and_its_battery_is_good") {
+        return;
+    }
+    let guest = real(|a| {
+        let mut failed = a.create_label();
+        // a place of the firmware's, written, and read after another
+        for (register, value) in [(0x5fu32, 0x5au32), (0x60, 0xc3)] {
+            a.mov(al, register)?;
+            a.out(0x70, al)?;
+            a.mov(al, value)?;
+            a.out(0x71, al)?;
+        }
+        // register D: valid RAM and time
+        for (register, value) in [(0x5fu32, 0x5au32), (0x60, 0xc3), (0x0d, 0x80)] {
+            a.mov(al, register)?;
+            a.out(0x70, al)?;
+            a.in_(al, 0x71)?;
+            a.cmp(al, value as i32)?;
+            a.jne(failed)?;
+        }
+        a.mov(al, 1)?;
+        a.out(EXIT, al)?;
+        a.hlt()?;
+        a.set_label(&mut failed)?;
+        a.mov(al, 2)?;
+        a.out(EXIT, al)?;
+        a.hlt()
+    });
+    assert_eq!(run(&guest, |_| ()), Stopped::PoweredOff { code: 3 });
+}
+
+#[test]
 fn the_test_device_tells_signals_from_callbacks_and_queued_writes_arrive() {
     if !has_kvm("the_test_device_tells_signals_from_callbacks_and_queued_writes_arrive") {
         return;
