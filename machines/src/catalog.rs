@@ -17,6 +17,14 @@ const CATALOG: &[(&str, &str)] = &[
 /// The machine that runs if none is named.
 pub const DEFAULT: &str = "riscv-virt";
 
+/// Machines that QEMU has, too: the name here, which is an alias there, and the name that says a version.
+const VERSIONED: &[(&str, &str)] = &[("pc", "pc-i440fx-7.2"), ("q35", "pc-q35-7.2")];
+
+/// The name by which QEMU means one version of the machine `name`, if it has that machine.
+pub(crate) fn versioned(name: &str) -> Option<&'static str> {
+    VERSIONED.iter().find(|(alias, _)| *alias == name).map(|(_, versioned)| *versioned)
+}
+
 /// The names of the machines that come with the program.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CATALOG.iter().map(|(name, _)| *name)

@@ -266,6 +266,29 @@ fn devices_are_added_and_deleted_and_their_end_is_told() {
 }
 
 #[test]
+fn machines_are_listed_with_the_members_that_a_strict_client_knows() {
+    with_client(|client, _| {
+        let machines = client.run("query-machines", json!({}));
+        let find = |member: &str, value: &str| {
+            machines.as_array().unwrap().iter().find(|machine| machine[member] == value).cloned().unwrap()
+        };
+        let none = json!({ "name": "none", "cpu-max": 1, "hotpluggable-cpus": false, "numa-mem-supported": false, "deprecated": false });
+        assert_eq!(find("name", "none"), none);
+        let pc = find("alias", "pc");
+        assert_eq!(
+            (&pc["name"], &pc["is-default"], pc.as_object().unwrap().len()),
+            (&json!("pc-i440fx-7.2"), &json!(true), 7)
+        );
+        assert_eq!(find("alias", "q35")["name"], "pc-q35-7.2");
+        assert!(find("alias", "q35").get("is-default").is_none());
+    });
+}
+
+fn client_types(client: &mut Client, arguments: Value) -> Vec<Value> {
+    client.run("qom-list-types", arguments).as_array().unwrap().clone()
+}
+
+#[test]
 fn properties_of_devices_are_listed_and_got_and_set_to_what_they_are() {
     with_client(|client, _| {
         let memory = json!({ "driver": "dimm", "id": "m0", "size": "16M", "at": "0x10000000" });

@@ -2,6 +2,7 @@
 
 mod devices;
 mod human;
+mod machines;
 mod objects;
 mod pci;
 mod status;
@@ -43,6 +44,7 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("qom-list-types", devices::qom_list_types),
     ("qom-set", objects::qom_set),
     ("query-commands", query_commands),
+    ("query-machines", machines::query_machines),
     ("query-memory-size-summary", status::query_memory_size_summary),
     ("query-name", status::query_name),
     ("query-pci", pci::query_pci),
