@@ -57,7 +57,9 @@ pub struct PortPlace {
 ///
 /// ```text
 /// inventory::submit! {
-///     PlugInfo { name: "ib700", tag: "ib700", ports: &[...], memory: &[], options: &[], wires: &[] }
+///     PlugInfo {
+///         name: "ib700", tag: "ib700", preset: "", ports: &[...], memory: &[], options: &[], wires: &[],
+///     }
 /// }
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -66,11 +68,13 @@ pub struct PlugInfo {
     pub name: &'static str,
     /// The `type` of a machine file.
     pub tag: &'static str,
+    /// Properties that the name says already, as a JSON object, or nothing.
+    pub preset: &'static str,
     /// What goes into the machine's port space.
     pub ports: &'static [PortPlace],
     /// What goes into the CPU's memory: regions that the device exports, and where.
     pub memory: &'static [(&'static str, u64)],
-    /// Options with other names than the properties: the option's, and the property's.
+    /// Options with other names than the properties: the option's, and the property's, behind a dot if it is one of a table.
     pub options: &'static [(&'static str, &'static str)],
     /// Interrupt lines: an output, or a group of them, and where it leads in a machine that has such a device.
     pub wires: &'static [(&'static str, WireEnd)],
@@ -94,7 +98,15 @@ pub fn plug_info(name: &str) -> Option<PlugInfo> {
     let said = inventory::iter::<PlugInfo>.into_iter().find(|info| info.name == name);
     said.copied().or_else(|| {
         let info = inventory::iter::<DeviceInfo>.into_iter().find(|info| info.tag == name)?;
-        Some(PlugInfo { name: info.tag, tag: info.tag, ports: &[], memory: &[], options: &[], wires: &[] })
+        Some(PlugInfo {
+            name: info.tag,
+            tag: info.tag,
+            preset: "",
+            ports: &[],
+            memory: &[],
+            options: &[],
+            wires: &[],
+        })
     })
 }
 

@@ -69,7 +69,8 @@ impl DeviceOptions {
     pub fn to_spec(&self, machine: &MachineSpec, place: &str) -> Result<DeviceSpec, OptionsError> {
         let unknown = || OptionsError::UnknownType(self.driver.clone());
         let info = plug_info(&self.driver).ok_or_else(unknown)?;
-        let mut table = Map::new();
+        // what is no object is no preset
+        let mut table: Map<String, Value> = serde_json::from_str(info.preset).unwrap_or_default();
         table.insert("type".to_owned(), json!(info.tag));
         table.insert("name".to_owned(), json!(self.name(machine)?));
         let mut maps = Vec::new();
@@ -104,7 +105,7 @@ impl DeviceOptions {
                 continue;
             }
             let (name, value) = property_of(&info, option, value)?;
-            table.insert(name, value);
+            insert(&mut table, &name, value);
         }
         Ok(machine.device_from_json(place, &Value::Object(table).to_string())?)
     }
@@ -161,6 +162,9 @@ fn property_of(info: &PlugInfo, option: &str, value: &Value) -> Result<(String, 
     let types = device_types();
     let properties =
         types.iter().find(|known| known.tag == info.tag).map_or(&[][..], |known| known.properties);
+    if renamed.is_some() && name.contains('.') {
+        return Ok((name.to_owned(), value.clone()));
+    }
     // QEMU takes a name with either
     let dashed = name.replace('_', "-");
     let found = properties.iter().find(|known| known.name == name || known.name == dashed);
@@ -176,6 +180,17 @@ fn property_of(info: &PlugInfo, option: &str, value: &Value) -> Result<(String, 
         }
         _ if PLACING.contains(&name) => Ok((name.to_owned(), value.clone())),
         _ => Err(OptionsError::UnknownOption { driver: info.name.to_owned(), option: option.to_owned() }),
+    }
+}
+
+/// Sets a property, which stands in tables if there are dots in its name.
+fn insert(table: &mut Map<String, Value>, name: &str, value: Value) {
+    match name.split_once('.') {
+        None => _ = table.insert(name.to_owned(), value),
+        Some((first, rest)) => {
+            let inner = table.entry(first).or_insert_with(|| json!({}));
+            inner.as_object_mut().into_iter().for_each(|inner| insert(inner, rest, value.clone()));
+        }
     }
 }
 
@@ -274,9 +289,38 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_stand_for_a_transport_with_a_device_behind_it() {
+        let of = |driver: &str, said: Value| {
+            options(driver, None, said).to_spec(&board(), "-device").unwrap().properties
+        };
+        let disk = of("virtio-blk-pci", json!({ "image": "d.img", "read-only": true, "addr": "4.0" }));
+        let modern = of("virtio-rng-pci-non-transitional", json!({ "vectors": "2" }));
+        for (properties, wanted) in [
+            (&disk, r#"{ type = "virtio-blk", image = "d.img", read-only = true }"#),
+            (&modern, r#"{ type = "virtio-rng" }"#),
+        ] {
+            let wanted = format!("type = \"virtio-pci\"\nname = \"d\"\nbackend = {wanted}");
+            let wanted = board().device_from_toml("d.toml", &wanted).unwrap().properties;
+            let told =
+                |properties: &crate::file::Table| properties.get("backend").map(|entry| entry.value.clone());
+            assert_eq!(told(properties), told(&wanted));
+        }
+        assert!(modern.get("disable-legacy").is_some() && disk.get("disable-legacy").is_none());
+        let presets = plug_names().into_iter().filter_map(plug_info).map(|info| info.preset);
+        for preset in presets.filter(|preset| !preset.is_empty()) {
+            assert!(serde_json::from_str::<Map<String, Value>>(preset).is_ok(), "{preset}");
+        }
+    }
+
+    #[test]
     fn what_describes_no_device_is_refused_as_qemu_does() {
         assert_eq!(refused(&options("nope", None, json!({}))), "'nope' is not a valid device model name");
-        assert_eq!(refused(&options("ib700", None, json!({ "foo": 1 }))), "Property 'ib700.foo' not found");
+        for (option, message) in [
+            (json!({ "foo": 1 }), "Property 'ib700.foo' not found"),
+            (json!({ "foo.bar": 1 }), "Property 'ib700.foo.bar' not found"),
+        ] {
+            assert_eq!(refused(&options("ib700", None, option)), message);
+        }
         for id in ["", "5", "a b", "a.b", "cpu"] {
             let message = refused(&options("ib700", Some(id), json!({})));
             assert_eq!(message, "Parameter 'id' expects an identifier", "{id}");

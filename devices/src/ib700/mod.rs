@@ -128,6 +128,7 @@ inventory::submit! {
     PlugInfo {
         name: "ib700",
         tag: "ib700",
+        preset: "",
         ports: &[PortPlace { region: "regs", at: 0x441, option: None }],
         memory: &[],
         options: &[],

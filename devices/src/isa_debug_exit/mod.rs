@@ -85,6 +85,7 @@ inventory::submit! {
     PlugInfo {
         name: "isa-debug-exit",
         tag: "isa-debug-exit",
+        preset: "",
         ports: &[PortPlace { region: "regs", at: 0x501, option: Some("iobase") }],
         memory: &[],
         options: &[],

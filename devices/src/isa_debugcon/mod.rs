@@ -99,6 +99,7 @@ inventory::submit! {
     PlugInfo {
         name: "isa-debugcon",
         tag: "isa-debugcon",
+        preset: "",
         ports: &[PortPlace { region: "regs", at: 0xe9, option: Some("iobase") }],
         memory: &[],
         options: &[],

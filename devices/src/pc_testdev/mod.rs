@@ -159,6 +159,7 @@ inventory::submit! {
     PlugInfo {
         name: "pc-testdev",
         tag: "pc-testdev",
+        preset: "",
         ports: &[place("ioport", 0xe0), place("flush", 0xe4), place("ioport-byte", 0xe8), place("irq", 0x2000)],
         memory: &[("iomem", 0xff00_0000)],
         options: &[],

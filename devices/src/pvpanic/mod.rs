@@ -81,6 +81,7 @@ inventory::submit! {
     PlugInfo {
         name: "pvpanic",
         tag: "pvpanic",
+        preset: "",
         ports: &[PortPlace { region: "regs", at: 0x505, option: Some("ioport") }],
         memory: &[],
         options: &[],

@@ -273,7 +273,7 @@ inventory::submit! {
 
 // the function of the host bridge, which has its properties there
 inventory::submit! {
-    PlugInfo { name: "mch", tag: "q35", ports: &[], memory: &[], options: &[], wires: &[] }
+    PlugInfo { name: "mch", tag: "q35", preset: "", ports: &[], memory: &[], options: &[], wires: &[] }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod legacy;
 mod modern;
+mod names;
 mod registers;
 mod setup;
 
