@@ -8,6 +8,7 @@ use crate::realize::Realize;
 use crate::sync::Arc;
 use memory_core::{HostMemoryError, MemoryError};
 use std::any::Any;
+use std::io;
 use std::path::PathBuf;
 
 /// How a machine is reset.
@@ -80,6 +81,12 @@ pub trait Device: Any + Send + Sync {
 
     /// Tells people what the device's state is.
     fn inspect(&self, _out: &mut Inspector) {}
+
+    /// Gives the disk that people call `name` a new size in bytes, and tells the guest; `None` if the device has no such disk.
+    /// Not called inside an access.
+    fn resize_disk(&self, _name: &str, _bytes: u64) -> Option<io::Result<()>> {
+        None
+    }
 
     /// The picture that the device shows, if it is a display.
     fn surface(&self) -> Option<Arc<Surface>> {

@@ -1,14 +1,14 @@
 //! The block device (virtio 1.2, section 5.2).
 
 use super::{Chain, Chains, Malformed, VirtioDevice};
-use crate::sync::OnceLock;
+use crate::sync::{AtomicU64, OnceLock, Ordering};
 use crate::{DeviceError, Host};
 use memory_core::EventNotifier;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_ID_BYTES,
     VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID,
@@ -22,12 +22,19 @@ const QUEUE: u16 = 128;
 /// Bytes that are moved at a time.
 const BLOCK: usize = 0x1_0000;
 
-/// A disk in a file: raw, sector by sector.
+/// A disk in a file: raw, sector by sector. Without a file it reads as zeroes, and what is written is lost.
 #[derive(Serialize, Deserialize, Debug)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct VirtioBlk {
     /// The file. Relative paths start where those of the machine file do.
-    image: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<PathBuf>,
+    /// Bytes of a disk without a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// What people who change the disk's size call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// The guest cannot write, and the file is not opened to be written.
     #[serde(default)]
     read_only: bool,
@@ -41,21 +48,37 @@ pub struct VirtioBlk {
 
 #[derive(Debug)]
 struct Disk {
-    file: File,
-    sectors: u64,
+    /// What holds the data, if anything does.
+    file: Option<File>,
+    /// Set when somebody changes the size; no order with what is read of the file: what is not there is an error of the host's.
+    sectors: AtomicU64,
+}
+
+impl Disk {
+    fn sectors(&self) -> u64 {
+        self.sectors.load(Ordering::Relaxed)
+    }
 }
 
 impl VirtioBlk {
     fn sectors(&self) -> u64 {
-        self.disk.get().map_or(0, |disk| disk.sectors)
+        self.disk.get().map_or(0, Disk::sectors)
     }
 
     fn identifier(&self) -> [u8; VIRTIO_BLK_ID_BYTES as usize] {
-        let name = self.image.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = self.image.as_ref().and_then(|image| image.file_name());
+        let name = name.map(|name| name.to_string_lossy().into_owned());
         let text = self.serial.clone().or(name).unwrap_or_default();
         let mut identifier = [0; VIRTIO_BLK_ID_BYTES as usize];
         identifier.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
         identifier
+    }
+
+    /// The file, and its length in bytes.
+    fn open_image(&self, path: &Path) -> io::Result<(File, u64)> {
+        let file = OpenOptions::new().read(true).write(!self.read_only).open(path)?;
+        let bytes = file.metadata()?.len();
+        Ok((file, bytes))
     }
 
     /// One request: a header, then data in one direction, then the status that the device writes.
@@ -95,7 +118,7 @@ impl VirtioBlk {
         let len = u64::try_from(len).map_err(io::Error::other)?;
         let end = len.is_multiple_of(SECTOR).then(|| sector.checked_add(len / SECTOR)).flatten();
         match end {
-            Some(end) if end <= disk.sectors => Ok((disk, sector * SECTOR)),
+            Some(end) if end <= disk.sectors() => Ok((disk, sector * SECTOR)),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -107,7 +130,9 @@ impl VirtioBlk {
         while left > 0 {
             let count = left.min(BLOCK);
             let bytes = block.get_mut(..count).unwrap_or(&mut []);
-            disk.file.read_exact_at(bytes, at)?;
+            if let Some(file) = &disk.file {
+                file.read_exact_at(bytes, at)?;
+            }
             chain.writer.write_all(bytes)?;
             at += count as u64;
             left -= count;
@@ -127,7 +152,9 @@ impl VirtioBlk {
             let count = left.min(BLOCK);
             let bytes = block.get_mut(..count).unwrap_or(&mut []);
             chain.reader.read_exact(bytes)?;
-            disk.file.write_all_at(bytes, at)?;
+            if let Some(file) = &disk.file {
+                file.write_all_at(bytes, at)?;
+            }
             at += count as u64;
             left -= count;
         }
@@ -135,7 +162,7 @@ impl VirtioBlk {
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.disk.get().map_or(Ok(()), |disk| disk.file.sync_data())
+        self.disk.get().and_then(|disk| disk.file.as_ref()).map_or(Ok(()), File::sync_data)
     }
 }
 
@@ -155,19 +182,34 @@ impl VirtioDevice for VirtioBlk {
     }
 
     fn open(&self, host: &Host, _wake: &[EventNotifier]) -> Result<(), DeviceError> {
+        if self.image.is_some() == self.size.is_some() {
+            let reason = "a disk has either this or a `size`".to_owned();
+            return Err(DeviceError::Property { property: "image", reason });
+        }
         if host.looking {
             return Ok(());
         }
-        let path = host.resolve(&self.image);
-        let open = || {
-            let file = OpenOptions::new().read(true).write(!self.read_only).open(&path)?;
-            // what is left of a last sector cannot be reached
-            let sectors = file.metadata()?.len() / SECTOR;
-            Ok(Disk { file, sectors })
+        let (file, bytes) = match &self.image {
+            None => (None, self.size.unwrap_or_default()),
+            Some(image) => {
+                let path = host.resolve(image);
+                let (file, bytes) =
+                    self.open_image(&path).map_err(|source| DeviceError::File { path, source })?;
+                (Some(file), bytes)
+            }
         };
-        let disk = open().map_err(|source| DeviceError::File { path: path.clone(), source })?;
-        let _ = self.disk.set(disk);
+        // what is left of a last sector cannot be reached
+        let _ = self.disk.set(Disk { file, sectors: AtomicU64::new(bytes / SECTOR) });
         Ok(())
+    }
+
+    fn resize(&self, name: &str, bytes: u64) -> Option<io::Result<()>> {
+        let disk = self.disk.get().filter(|_| self.name.as_deref() == Some(name))?;
+        if let Err(error) = disk.file.as_ref().map_or(Ok(()), |file| file.set_len(bytes)) {
+            return Some(Err(error));
+        }
+        disk.sectors.store(bytes / SECTOR, Ordering::Relaxed);
+        Some(Ok(()))
     }
 
     fn config(&self) -> Vec<u8> {

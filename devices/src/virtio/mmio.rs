@@ -329,7 +329,8 @@ inventory::submit! {
         about: "Virtio transport (MMIO, version 2): a slot for a disk, a console or an entropy source",
         properties: &[Property {
             name: "backend",
-            kind: "{ type = \"virtio-blk\", image = PATH, read-only = BOOL } | { type = \"virtio-console\", backend = \
+            kind: "{ type = \"virtio-blk\", image = PATH, read-only = BOOL } | { type = \"virtio-blk\", size = \
+                   BYTES } | { type = \"virtio-console\", backend = \
                    CHARDEV } | { type = \"virtio-rng\" }",
             default: Some("an empty slot"),
             about: "what is in the slot",

@@ -25,6 +25,7 @@ use crate::{DeviceError, Host};
 use memory_core::EventNotifier;
 use std::any::Any;
 use std::fmt;
+use std::io;
 
 /// What a virtio device does with the buffers that its driver gives it. A transport has the registers, the queues and
 /// the interrupt.
@@ -53,6 +54,11 @@ pub trait VirtioDevice: Any + Send + Sync {
     /// The device's configuration space.
     fn config(&self) -> Vec<u8> {
         Vec::new()
+    }
+
+    /// Gives the disk that people call `name` a new size in bytes; `None` if this is not it. The transport tells the driver.
+    fn resize(&self, _name: &str, _bytes: u64) -> Option<io::Result<()>> {
+        None
     }
 
     /// Works off the buffers of a queue, as far as there is something to do with them. Called with no lock held.

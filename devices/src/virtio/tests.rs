@@ -251,6 +251,25 @@ fn a_disk_without_its_file_is_an_error_that_names_it() {
     let backend = json!({ "type": "virtio-blk", "image": "no/such.img" });
     let refused = board.try_plug::<VirtioMmio>(json!({ "backend": backend }), REGS).err().unwrap();
     assert!(refused.to_string().contains("no/such.img"), "{refused}");
+    for backend in
+        [json!({ "type": "virtio-blk" }), json!({ "type": "virtio-blk", "image": "a", "size": 512 })]
+    {
+        let refused = board.try_plug::<VirtioMmio>(json!({ "backend": backend }), REGS).err().unwrap();
+        assert_eq!(refused.to_string(), "property `image`: a disk has either this or a `size`");
+    }
+}
+
+#[test]
+fn a_disk_without_an_image_has_a_size_and_zeroes() {
+    let board = Board::new();
+    let mut driver = Driver::new(&board, json!({ "type": "virtio-blk", "size": 1 << 30 }));
+    driver.start();
+    assert_eq!(board.load(REGS + CONFIG, Width::W4), Ok(1 << 21), "sectors");
+    driver.ram(DATA + 0x1000, &[0xee; 512]);
+    assert_eq!(driver.disk(OUT, 9, Part::Read(DATA + 0x1000, 512)).0, 0);
+    assert_eq!(driver.disk(FLUSH, 0, Part::Read(DATA + 0x1000, 0)).0, 0);
+    assert_eq!(driver.disk(IN, 9, Part::Written(DATA + 0x1000, 512)), (0, vec![0; 512]));
+    assert_eq!(driver.disk(IN, 1 << 21, Part::Written(DATA + 0x1000, 512)).0, 1, "beyond the end");
 }
 
 #[test]

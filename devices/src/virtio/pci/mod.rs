@@ -19,6 +19,7 @@ use crate::{Device, DeviceError, DeviceInfo, EventWorker, Inspector, Property, R
 use memory_core::{EventNotifier, Region, Width};
 use registers::NO_VECTOR;
 use serde::{Deserialize, Serialize};
+use std::io;
 use virtio_queue::QueueT;
 
 /// A virtio device on a PCI bus.
@@ -67,8 +68,10 @@ struct Wiring {
 enum Notice {
     /// Buffers of this queue were used.
     Used(usize),
-    /// The configuration or the device's status has changed.
+    /// The device's status has changed.
     Changed,
+    /// The configuration has changed. Drivers that wait for any queue wake up, too, as on QEMU's devices.
+    Configured,
 }
 
 impl VirtioPci {
@@ -117,6 +120,7 @@ impl VirtioPci {
         let (bit, number) = match notice {
             Notice::Used(queue) => (USED_BUFFER, queue + 1),
             Notice::Changed => (CONFIGURATION, 0),
+            Notice::Configured => (CONFIGURATION | USED_BUFFER, 0),
         };
         let vector = {
             let mut state = self.state();
@@ -178,6 +182,19 @@ impl VirtioPci {
             state.epoch
         };
         self.tell(Notice::Changed, epoch);
+    }
+
+    /// The configuration has changed: a driver that works with the device is told.
+    fn reconfigured(&self) {
+        let (epoch, tells) = {
+            let mut state = self.state();
+            // eight bits of it show
+            state.config_generation = state.config_generation.wrapping_add(1) & 0xff;
+            (state.epoch, state.status & DRIVER_OK != 0)
+        };
+        if tells {
+            self.tell(Notice::Configured, epoch);
+        }
     }
 
     /// The driver changes the device's status. One that takes the legacy interface agrees on features without a word.
@@ -321,6 +338,14 @@ impl Device for VirtioPci {
         self.pci.reset(|config| config.set(registers::CONFIG_ACCESS + 4, &[0; 16]));
     }
 
+    fn resize_disk(&self, name: &str, bytes: u64) -> Option<io::Result<()>> {
+        let resized = self.backend.resize(name, bytes)?;
+        if resized.is_ok() {
+            self.reconfigured();
+        }
+        Some(resized)
+    }
+
     fn inspect(&self, out: &mut Inspector) {
         let state = self.state();
         out.field("back end", self.backend.typetag_name())
@@ -338,7 +363,8 @@ inventory::submit! {
         properties: &[
             Property {
                 name: "backend",
-                kind: "{ type = \"virtio-blk\", image = PATH, read-only = BOOL } | { type = \"virtio-console\", backend = \
+                kind: "{ type = \"virtio-blk\", image = PATH, read-only = BOOL } | { type = \"virtio-blk\", size = \
+                       BYTES } | { type = \"virtio-console\", backend = \
                        CHARDEV } | { type = \"virtio-rng\" }",
                 default: None,
                 about: "the device behind the transport",

@@ -305,3 +305,19 @@ fn a_disk_on_pci_goes_on_where_its_snapshot_was_made() {
     wait("the pin", || other.config(PLACE, 6, W2) & 8 != 0);
     check(&other, 1, 6);
 }
+
+#[test]
+fn a_driver_is_told_of_a_disks_new_size_when_it_works_with_the_disk() {
+    let (board, file) = (Board::new(), disk());
+    let backend = json!({ "type": "virtio-blk", "image": file.path(), "name": "d0" });
+    let (_host, bench) = plug(&board, json!({ "backend": backend, "disable-legacy": true }));
+    let told =
+        || (common(&board, registers::CONFIG_GENERATION, W1), common(&board, registers::ISR_STATUS, W1));
+    let resize = |name: &str, bytes| bench.device.resize_disk(name, bytes).map(|resized| resized.unwrap());
+    assert_eq!((resize("d1", 512), told()), (None, (0, 0)));
+    assert_eq!((resize("d0", 16 * 512), told()), (Some(()), (1, 0)), "nobody works with it");
+    bring_up(&board);
+    assert_eq!((resize("d0", 6 * 512 + 1), told(), told()), (Some(()), (2, 3), (2, 0)));
+    assert_eq!(common(&board, registers::DEVICE, Width::W8), 6);
+    assert_eq!(file.as_file().metadata().unwrap().len(), 6 * 512 + 1);
+}

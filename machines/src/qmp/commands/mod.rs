@@ -1,5 +1,6 @@
 //! The commands of QMP.
 
+mod block;
 mod devices;
 mod human;
 mod machines;
@@ -34,6 +35,7 @@ type Run = fn(&Arc<Machine>, Arguments) -> Result<Outcome, QmpError>;
 
 /// The commands, but `qmp_capabilities`.
 pub(super) const COMMANDS: &[(&str, Run)] = &[
+    ("block_resize", block::block_resize),
     ("cont", status::cont),
     ("device-list-properties", devices::device_list_properties),
     ("device_add", devices::device_add),
