@@ -16,6 +16,7 @@
 //! ```
 
 pub mod accel;
+pub mod backends;
 pub mod boot;
 pub mod catalog;
 mod compose;

@@ -1,5 +1,6 @@
 //! A machine that was built: its memory, its devices, and how they are reached.
 
+use crate::backends::Backends;
 use crate::cpu::Cpu;
 use crate::file::MachineSpec;
 use crate::lifecycle::{Lifecycle, Wish};
@@ -27,6 +28,8 @@ pub struct Machine {
     regions: Vec<Region>,
     host: Host,
     lifecycle: Lifecycle,
+    /// What devices are given by name. Held for an instant.
+    backends: Mutex<Backends>,
     system: MemorySystem,
 }
 
@@ -50,7 +53,8 @@ impl Machine {
         let lifecycle = Lifecycle::new(host.clock.clone());
         let asked = lifecycle.clone();
         host.power.on_request(move |request| asked.post(Wish::Power(request)));
-        Self { cpu, present, hotplug: Mutex::default(), spaces, regions, host, lifecycle, system }
+        let (hotplug, backends) = Default::default();
+        Self { cpu, present, hotplug, spaces, regions, host, lifecycle, backends, system }
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
@@ -120,6 +124,11 @@ impl Machine {
     /// Whether the machine runs, what is asked of it, and what happens to it.
     pub fn lifecycle(&self) -> &Lifecycle {
         &self.lifecycle
+    }
+
+    /// What devices that are plugged in are given by name.
+    pub fn backends(&self) -> MutexGuard<'_, Backends> {
+        self.backends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The processor, if the machine has one.

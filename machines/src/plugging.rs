@@ -56,6 +56,22 @@ pub enum OptionsError {
         /// What it takes.
         expected: &'static str,
     },
+    /// Nothing of the host has the name that an option says.
+    #[error("Property '{driver}.{option}' can't find value '{id}'")]
+    NoBackend {
+        /// The type.
+        driver: String,
+        /// The option.
+        option: &'static str,
+        /// The name.
+        id: String,
+    },
+    /// No memory has that name.
+    #[error("Device '{0}' not found")]
+    NoMemory(String),
+    /// A disk without anything in it.
+    #[error("Device needs media, but drive is empty")]
+    Empty,
     /// What the device itself says of its properties.
     #[error(transparent)]
     Device(#[from] FileError),

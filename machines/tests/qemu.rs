@@ -581,3 +581,47 @@ fn options_reach_the_parts_of_a_board() {
     qmp.say(r#"{"execute":"quit"}"#);
     assert_eq!(running.end(), Some(0));
 }
+
+#[test]
+fn drives_of_the_command_line_are_there_for_devices_that_come_later() {
+    let null = "if=none,id=drive1,file=null-co://,file.read-zeroes=on,format=raw";
+    let disk = "virtio-blk-pci,id=drv0,drive=drive0,addr=4.0";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(0x10000).unwrap();
+    let drive = format!("if=none,id=drive0,file={},format=raw", file.path().display());
+    let memory = "memory-backend-ram,id=mb1,size=1M";
+    let (mut running, mut qtest, mut qmp) = start(&[
+        "-M",
+        "pc",
+        "-drive",
+        &drive,
+        "-drive",
+        null,
+        "-drive",
+        "if=none,id=empty",
+        "-device",
+        disk,
+        "-object",
+        memory,
+    ]);
+    let ok = json!({ "return": {} });
+    let add = |drive: &str, id: &str, addr: &str| json!({ "driver": "virtio-blk-pci", "drive": drive, "id": id, "addr": addr });
+    assert_eq!(qmp.run("device_add", &add("drive1", "drv1", "6.0")), ok);
+    let shared = json!({ "driver": "ivshmem-plain", "id": "iv1", "addr": "7", "memdev": "mb1" });
+    assert_eq!(qmp.run("device_add", &shared), ok);
+    let empty = qmp.run("device_add", &add("empty", "drv2", "8"));
+    assert_eq!(empty["error"]["class"], "GenericError");
+    for (slot, id) in [(4u32, "0x10011af4"), (6, "0x10011af4"), (7, "0x11101af4"), (8, "0xffffffff")] {
+        assert_eq!(qtest.ask(&format!("outl 0xcf8 {:#x}", 0x8000_0000 | slot << 11)), "OK");
+        assert_eq!(qtest.ask("inl 0xcfc"), format!("OK {id}"), "{slot}");
+    }
+    let resize = json!({ "device": "drive0", "size": 4096 });
+    assert_eq!(qmp.run("block_resize", &resize), ok);
+    assert_eq!(file.as_file().metadata().unwrap().len(), 4096);
+    assert_eq!(qmp.run("device_del", &json!({ "id": "drv1" })), ok);
+    // the guest lets go
+    assert_eq!(qtest.ask("outl 0xae08 0x40"), "OK");
+    assert_eq!(qmp.event().0, "DEVICE_DELETED");
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+}

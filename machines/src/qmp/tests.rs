@@ -247,6 +247,8 @@ fn devices_are_added_and_deleted_and_their_end_is_told() {
         assert_eq!(client.refused("device_add", json!({})), generic("Parameter 'driver' is missing"));
         let foo = client.refused("device_add", json!({ "driver": "ib700", "foo": 1 }));
         assert_eq!(foo, generic("Property 'ib700.foo' not found"));
+        let size = client.refused("device_add", json!({ "driver": "dimm", "id": "m", "size": 1, "at": 0 }));
+        assert_eq!(size, generic("dimm.size: 0x1 is not a multiple of 0x1000 above 0"));
         client.run("device_add", json!({ "driver": "ib700", "id": "dog" }));
         assert!(machine.device("dog").is_some());
         let twice = client.refused("device_add", json!({ "driver": "ib700", "id": "dog" }));

@@ -1,5 +1,6 @@
 //! The machine that a command line means.
 
+use super::backends::absolute;
 use super::keys::Keys;
 use super::options::{Chardev, CommandLine};
 use anyhow::{Context, anyhow, bail};
@@ -202,18 +203,9 @@ impl CommandLine {
         let tag = plugging::type_of(&driver);
         let defaults = globals.iter().filter(|(of, ..)| Some(of.as_str()) == tag);
         options.extend(defaults.map(|(_, key, value)| (key.clone(), json!(value))));
-        for (key, value) in keys.rest() {
-            match key.as_str() {
-                "chardev" => {
-                    let chardev = self.chardev(&format!("chardev:{value}")).with_context(|| place.clone())?;
-                    options.insert("backend".to_owned(), backend_json(&chardev)?);
-                }
-                "drive" => self.drive(&value, &mut options).with_context(|| place.clone())?,
-                "memdev" => self.memory_backend(&value, &mut options).with_context(|| place.clone())?,
-                _ => _ = options.insert(key, json!(value)),
-            }
-        }
-        let device = DeviceOptions { driver, id, options };
+        options.extend(keys.rest().into_iter().map(|(key, value)| (key, json!(value))));
+        let mut device = DeviceOptions { driver, id, options };
+        self.backends()?.resolve(&mut device).with_context(|| place.clone())?;
         let said = device.to_spec(spec, &place).with_context(|| place.clone())?;
         spec.devices.push(said);
         Ok(())
@@ -224,29 +216,6 @@ impl CommandLine {
         let called = |keys: &&Keys| Keys::clone(keys).take("id").as_deref() == Some(id);
         let drive = self.drives.iter().find(called);
         drive.with_context(|| format!("Property 'drive' can't find value '{id}'"))
-    }
-
-    /// The image of the drive that is called `id`.
-    fn drive(&self, id: &str, options: &mut Map<String, Value>) -> anyhow::Result<()> {
-        let mut drive = self.drive_called(id)?.clone();
-        let file = drive.take("file").context("the drive has no file")?;
-        let image = std::path::absolute(&file).with_context(|| file.clone())?;
-        options.insert("image".to_owned(), json!(image.to_str().context("the path is not UTF-8")?));
-        let read_only = drive.switch("readonly", false)? || drive.switch("read-only", false)?;
-        options.insert("read-only".to_owned(), json!(read_only));
-        Ok(())
-    }
-
-    /// The file and the size of the memory that is called `id`.
-    fn memory_backend(&self, id: &str, options: &mut Map<String, Value>) -> anyhow::Result<()> {
-        let object = self.objects.get(id).with_context(|| format!("Device '{id}' not found"))?;
-        let mut object = object.clone();
-        for (theirs, ours) in [("size", "size"), ("mem-path", "file")] {
-            if let Some(value) = object.take(theirs) {
-                options.insert(ours.to_owned(), json!(value));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -265,11 +234,6 @@ fn quoted(text: &str) -> String {
     json!(text).to_string()
 }
 
-pub(super) fn absolute(path: &str) -> anyhow::Result<String> {
-    let full = std::path::absolute(path).with_context(|| path.to_owned())?;
-    Ok(full.to_str().context("the path is not UTF-8")?.to_owned())
-}
-
 /// What stands behind `backend =` in a machine file.
 fn backend(chardev: &Chardev) -> anyhow::Result<String> {
     Ok(match chardev {
@@ -279,16 +243,6 @@ fn backend(chardev: &Chardev) -> anyhow::Result<String> {
         Chardev::Socket { path, server: false } => {
             format!("{{ socket = {} }}", quoted(&format!("unix:{}", absolute(path)?)))
         }
-        Chardev::Socket { .. } => bail!("a device connects to a socket, and does not listen"),
-    })
-}
-
-fn backend_json(chardev: &Chardev) -> anyhow::Result<Value> {
-    Ok(match chardev {
-        Chardev::Null => json!("none"),
-        Chardev::Stdio => json!("stdio"),
-        Chardev::File(path) => json!({ "file": absolute(path)? }),
-        Chardev::Socket { path, server: false } => json!({ "socket": format!("unix:{}", absolute(path)?) }),
         Chardev::Socket { .. } => bail!("a device connects to a socket, and does not listen"),
     })
 }

@@ -1,6 +1,6 @@
 //! `-bios` and `-drive if=pflash`: what a board's processors begin with.
 
-use super::board::absolute;
+use super::backends::absolute;
 use super::keys::Keys;
 use super::options::CommandLine;
 use anyhow::{Context, bail};

@@ -3,6 +3,7 @@
 //! It takes the options that programs which drive QEMU's devices use, with the same words for mistakes and the same status, 1. It
 //! connects as a client to the sockets that it is told.
 
+mod backends;
 mod board;
 mod display;
 mod firmware;
@@ -62,6 +63,7 @@ fn run(words: &[String]) -> anyhow::Result<ExitCode> {
     let outside = line.outside()?;
     let driven = Driven::new(spec, &outside, accel)?;
     let life = driven.machine().lifecycle();
+    *driven.machine().backends() = line.backends()?;
     life.change_actions(|actions| *actions = line.actions);
     if line.paused {
         life.start_paused();

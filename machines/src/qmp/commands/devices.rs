@@ -1,9 +1,11 @@
 //! Commands about types of device, and about plugging.
 
 use super::{Arguments, Outcome, QmpError};
+use crate::file::FileError;
 use crate::hotplug::{PlugError, UnplugError};
 use crate::machine::Machine;
-use crate::plugging::DeviceOptions;
+use crate::paths::find_plugged;
+use crate::plugging::{DeviceOptions, OptionsError};
 use crate::sync::Arc;
 use devices::{device_types, plug_info, plug_names};
 use serde_json::{Value, json};
@@ -11,11 +13,25 @@ use serde_json::{Value, json};
 pub(super) fn device_add(machine: &Arc<Machine>, mut arguments: Arguments) -> Result<Outcome, QmpError> {
     let driver = arguments.text("driver")?;
     let id = arguments.optional_text("id")?;
-    let device = DeviceOptions { driver, id, options: arguments.rest() };
-    let refused = |error: &dyn std::error::Error| QmpError::generic(error.to_string());
-    let spec = device.to_spec(&machine.spec(), "device_add").map_err(|error| refused(&error))?;
-    machine.plug_device(spec).map_err(|error: PlugError| refused(&error))?;
+    let mut device = DeviceOptions { driver, id, options: arguments.rest() };
+    machine.backends().resolve(&mut device).map_err(|error| QmpError::generic(error.to_string()))?;
+    let spec = device.to_spec(&machine.spec(), "device_add").map_err(|error| match error {
+        OptionsError::Device(error) => refused(&device.driver, &error),
+        error => QmpError::generic(error.to_string()),
+    })?;
+    machine.plug_device(spec).map_err(|error| match error {
+        PlugError::Device(error) => refused(&device.driver, &error),
+        error => QmpError::generic(error.to_string()),
+    })?;
     Ok(Outcome::done())
+}
+
+/// What is wrong with a device, and with which of its properties: there is no file whose lines could help anybody.
+fn refused(driver: &str, error: &FileError) -> QmpError {
+    // `device.NAME.PROPERTY`
+    let property = error.path().splitn(3, '.').nth(2);
+    let of = property.map_or(String::new(), |property| format!("{driver}.{property}: "));
+    QmpError::generic(format!("{of}{}", error.problem()))
 }
 
 pub(super) fn device_del(machine: &Arc<Machine>, mut arguments: Arguments) -> Result<Outcome, QmpError> {
