@@ -105,6 +105,13 @@ impl Machine {
     /// # Errors
     /// A device that is not there, or to which regions, spaces or other devices' lines refer.
     pub fn unplug(&self, name: &str) -> Result<Detached, UnplugError> {
+        let (detached, event) = self.take_out(name)?;
+        self.lifecycle().tell(&event);
+        Ok(detached)
+    }
+
+    /// Unplugs a device, and leaves it to the caller to tell those who watch.
+    pub(crate) fn take_out(&self, name: &str) -> Result<(Detached, MachineEvent), UnplugError> {
         if self.is_inside() {
             return Err(UnplugError::Inside);
         }
@@ -125,8 +132,7 @@ impl Machine {
         plugged.leave_buses();
         let detached = self.system().detach(plug);
         plugged.unwire();
-        self.lifecycle().tell(&MachineEvent::DeviceDeleted { device: name.to_owned() });
-        Ok(detached)
+        Ok((detached, MachineEvent::DeviceDeleted { device: name.to_owned() }))
     }
 
     fn is_inside(&self) -> bool {

@@ -30,6 +30,11 @@ impl QmpError {
         Self { class: Class::DeviceNotFound, desc: format!("Device '{device}' not found") }
     }
 
+    /// What is wrong, for people.
+    pub(super) fn desc(&self) -> &str {
+        &self.desc
+    }
+
     /// The member `error` of a reply.
     pub(super) fn to_json(&self) -> Value {
         let class = match self.class {

@@ -13,7 +13,7 @@ mod outbox;
 mod tests;
 
 use crate::endpoint::{Connection, Link};
-use crate::lifecycle::Wish;
+use crate::lifecycle::{MachineEvent, Wish};
 use crate::machine::Machine;
 use crate::sync::{Arc, Mutex, PoisonError, thread};
 use arguments::Arguments;
@@ -132,14 +132,16 @@ impl Session {
         };
         let (member, value, then) = match result {
             Ok(Outcome::Value(value)) => ("return", value, None),
-            Ok(Outcome::Then(value, wish)) => ("return", value, Some(wish)),
+            Ok(Outcome::Then(value, then)) => ("return", value, Some(then)),
             Err(error) => ("error", error.to_json(), None),
         };
         let mut reply = Map::from_iter([(member.to_owned(), value)]);
         reply.extend(id.map(|id| ("id".to_owned(), id)));
         self.out.reply(&Value::Object(reply));
-        if let Some(wish) = then {
-            self.machine.lifecycle().post(wish);
+        match then {
+            None => {}
+            Some(Then::Ask(wish)) => self.machine.lifecycle().post(wish),
+            Some(Then::Tell(event)) => self.machine.lifecycle().tell(&event),
         }
     }
 
@@ -205,5 +207,10 @@ impl Session {
     }
 }
 
-/// Something to do when its reply is said.
-type Then = Wish;
+/// What is done about a command when its reply is said.
+enum Then {
+    /// Something is asked of the machine.
+    Ask(Wish),
+    /// Everybody is told.
+    Tell(MachineEvent),
+}

@@ -261,9 +261,13 @@ fn devices_are_added_and_deleted_and_their_end_is_told() {
         assert_eq!(missing, ("DeviceNotFound".to_owned(), "Device 'cat' not found".to_owned()));
         client.say(br#"{"execute":"device_del","arguments":{"id":"dog"}}"#);
         let gone = json!({ "device": "dog", "path": "/machine/peripheral/dog" });
+        assert_eq!(client.hear(), json!({ "return": {} }), "the reply comes first");
         assert_eq!(client.event(), ("DEVICE_DELETED".to_owned(), gone));
-        assert_eq!(client.hear(), json!({ "return": {} }));
         assert!(machine.device("dog").is_none());
+        client.run("device_add", json!({ "driver": "ib700", "id": "dog" }));
+        assert_eq!(client.human("device_del dog"), "");
+        assert_eq!(client.event().0, "DEVICE_DELETED");
+        assert_eq!(client.human("device_del dog"), "Error: Device 'dog' not found\n");
     });
 }
 
@@ -442,7 +446,7 @@ fn functions_on_pci_buses_are_listed_with_their_registers() {
             "{text}"
         );
         assert!(text.contains("      BAR0: 32 bit memory at 0xfe000000 [0xfe"), "{text}");
-        client.say(br#"{"execute":"device_del","arguments":{"id":"late"}}"#);
+        client.run("device_del", json!({ "id": "late" }));
         assert_eq!(client.event().0, "DEVICE_DELETED");
     });
 }

@@ -1,6 +1,6 @@
 //! Commands about types of device, and about plugging.
 
-use super::{Arguments, Outcome, QmpError};
+use super::{Arguments, Outcome, QmpError, Then};
 use crate::file::FileError;
 use crate::hotplug::{PlugError, UnplugError};
 use crate::machine::Machine;
@@ -37,10 +37,15 @@ fn refused(driver: &str, error: &FileError) -> QmpError {
 pub(super) fn device_del(machine: &Arc<Machine>, mut arguments: Arguments) -> Result<Outcome, QmpError> {
     let id = arguments.text("id")?;
     arguments.end()?;
-    let device = crate::paths::find_device(machine, &id).ok_or_else(|| QmpError::device_not_found(&id))?;
-    match machine.unplug(&device.name) {
-        Ok(_detached) => Ok(Outcome::done()),
-        Err(UnplugError::Unknown(_)) => Err(QmpError::device_not_found(&id)),
+    Ok(Outcome::then(json!({}), delete(machine, &id)?))
+}
+
+/// Unplugs a device; the event of its end comes after the reply, as programs expect it.
+pub(super) fn delete(machine: &Machine, id: &str) -> Result<Option<Then>, QmpError> {
+    let device = crate::paths::find_device(machine, id).ok_or_else(|| QmpError::device_not_found(id))?;
+    match machine.take_out(&device.name) {
+        Ok((_detached, event)) => Ok(Some(Then::Tell(event))),
+        Err(UnplugError::Unknown(_)) => Err(QmpError::device_not_found(id)),
         Err(error) => Err(QmpError::generic(error.to_string())),
     }
 }

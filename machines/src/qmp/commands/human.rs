@@ -3,7 +3,7 @@
 mod dump;
 mod tree;
 
-use super::{Arguments, Outcome, QmpError};
+use super::{Arguments, Outcome, QmpError, Then};
 use crate::lifecycle::{Cause, RunState, Wish};
 use crate::machine::Machine;
 use crate::maps::{flat_map, tree_map};
@@ -26,7 +26,13 @@ pub(super) fn human_monitor_command(
     let Some(command) = words.next() else { return Ok(said("")) };
     let rest: Vec<&str> = words.collect();
     if matches!(command, "quit" | "q") {
-        return Ok(Outcome::Then(json!(""), Wish::Quit(Cause::HostQmpQuit)));
+        return Ok(Outcome::Then(json!(""), Then::Ask(Wish::Quit(Cause::HostQmpQuit))));
+    }
+    if let ("device_del", [id]) = (command, rest.as_slice()) {
+        return Ok(match super::devices::delete(machine, id) {
+            Ok(then) => Outcome::then(json!(""), then),
+            Err(error) => said(&format!("Error: {}\n", error.desc())),
+        });
     }
     Ok(said(&answer(machine, line.trim(), command, &rest)))
 }
@@ -60,10 +66,6 @@ fn answer(machine: &Machine, line: &str, command: &str, rest: &[&str]) -> String
             life.ask(Wish::Reset(Cause::HostQmpSystemReset));
             String::new()
         }
-        ("device_del", [id]) => match machine.unplug(id) {
-            Ok(_) => String::new(),
-            Err(_) => format!("Error: Device '{id}' not found\n"),
-        },
         _ => unknown(line),
     }
 }

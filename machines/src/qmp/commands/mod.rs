@@ -20,11 +20,19 @@ use serde_json::{Value, json};
 pub(super) enum Outcome {
     /// What it returns.
     Value(Value),
-    /// What it returns, and what is asked of the machine afterwards.
+    /// What it returns, and what is done afterwards.
     Then(Value, Then),
 }
 
 impl Outcome {
+    /// What a command returns, and what is done afterwards, if anything is.
+    fn then(value: Value, then: Option<Then>) -> Self {
+        match then {
+            Some(then) => Self::Then(value, then),
+            None => Self::Value(value),
+        }
+    }
+
     /// What a command returns that has nothing to return.
     pub(super) fn done() -> Self {
         Self::Value(json!({}))

@@ -1,6 +1,7 @@
 //! Commands about the machine as a whole.
 
-use super::{Arguments, Outcome, QmpError};
+use super::{Arguments, Outcome, QmpError, Then};
+use crate::file::CpuType;
 use crate::lifecycle::{Cause, PanicAction, RebootAction, RunState, ShutdownAction, WatchdogAction, Wish};
 use crate::machine::Machine;
 use crate::sync::Arc;
@@ -64,7 +65,7 @@ pub(super) fn system_powerdown(machine: &Arc<Machine>, arguments: Arguments) -> 
 
 pub(super) fn quit(_: &Arc<Machine>, arguments: Arguments) -> Result<Outcome, QmpError> {
     arguments.end()?;
-    Ok(Outcome::Then(json!({}), Wish::Quit(Cause::HostQmpQuit)))
+    Ok(Outcome::Then(json!({}), Then::Ask(Wish::Quit(Cause::HostQmpQuit))))
 }
 
 pub(super) fn watchdog_set_action(
