@@ -29,6 +29,7 @@ mod testing;
 mod worker;
 
 pub mod aclint;
+pub mod acpi_pcihp;
 pub mod cfi_flash;
 pub mod cfi_pflash02;
 pub mod chardev;

@@ -21,6 +21,8 @@ pub enum PowerRequest {
     PvShutdown,
     /// A watchdog has run out. What follows is the machine's choice, a reset unless it was told otherwise.
     Watchdog,
+    /// The guest has let go of PCI functions: the machine is to take them out ([`PciBus::take_ejected`](crate::pci::PciBus::take_ejected)).
+    Ejected,
 }
 
 type Handler = Arc<dyn Fn(PowerRequest) + Send + Sync>;

@@ -4,6 +4,7 @@ use crate::file::{DeviceSpec, FileError, MachineSpec, Problem, RegionKind, Regio
 use crate::lifecycle::MachineEvent;
 use crate::machine::Machine;
 use crate::parts::{Parts, dma_space};
+use crate::paths::find_plugged;
 use crate::plugged::Plugged;
 use crate::sync::Arc;
 use crate::wiring;
@@ -36,6 +37,9 @@ pub enum UnplugError {
         /// What refers to it.
         by: String,
     },
+    /// The guest was asked to let go of the device, and has not yet.
+    #[error("Device {0} is already in the process of unplug")]
+    Asked(String),
     /// This thread is inside an access, a transaction or a listener.
     #[error("a device cannot be unplugged inside an access, a transaction or a listener")]
     Inside,
@@ -95,7 +99,37 @@ impl Machine {
         plugged.activate();
         spec.devices.push(said);
         self.replace_devices(devices, spec);
+        plugged.hotplugs().iter().for_each(|(hotplug, slot)| hotplug.came(*slot));
         Ok(plugged)
+    }
+
+    /// Asks the guest to let go of a device if there is somebody on its bus to ask it, and unplugs it at once otherwise: then it
+    /// is what those who watch are to be told.
+    pub(crate) fn ask_to_go(&self, name: &str) -> Result<Option<MachineEvent>, UnplugError> {
+        let device = self.device(name).ok_or_else(|| UnplugError::Unknown(name.to_owned()))?;
+        let hotplugs = device.hotplugs();
+        if hotplugs.is_empty() {
+            return self.take_out(name).map(|(_detached, event)| Some(event));
+        }
+        if hotplugs.iter().any(|(hotplug, slot)| hotplug.is_asked(*slot)) {
+            return Err(UnplugError::Asked(name.to_owned()));
+        }
+        hotplugs.iter().for_each(|(hotplug, slot)| hotplug.ask_to_go(*slot));
+        Ok(None)
+    }
+
+    /// Takes out what was plugged in later and the guest has let go of.
+    pub(crate) fn take_out_ejected(&self) {
+        let devices = self.devices();
+        for bus in devices.iter().flat_map(|device| device.buses()) {
+            let slots = bus.take_ejected();
+            for device in devices.iter().filter(|device| device.sits_in(bus, slots)) {
+                let taken = find_plugged(self, &device.name).map(|device| self.unplug(&device.name));
+                if let Some(Err(error)) = taken {
+                    tracing::warn!(%error, "a guest lets go of a device that has to stay");
+                }
+            }
+        }
     }
 
     /// Unplugs a device from the machine, which may run: takes all its regions off the map in one transaction, lowers its

@@ -36,3 +36,14 @@ fn device_called(machine: &Machine, name: &str) -> Option<Arc<Plugged>> {
         of_type.next().is_none().then(|| machine.device(&only.name))?
     })
 }
+
+/// The device that people plugged in under this name, or that stands at this path below [`PERIPHERAL`] or [`PERIPHERAL_ANON`]: no
+/// part of the board.
+pub(crate) fn find_plugged(machine: &Machine, id: &str) -> Option<Arc<Plugged>> {
+    let below = |folder: &str| id.strip_prefix(folder)?.strip_prefix('/');
+    let name = below(PERIPHERAL).or_else(|| below(PERIPHERAL_ANON)).unwrap_or(id);
+    let spec = machine.spec();
+    let said = spec.device(name)?;
+    // what came later was written elsewhere
+    (said.origin.file() != spec.origin.file()).then(|| machine.device(name))?
+}

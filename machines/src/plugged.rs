@@ -1,7 +1,7 @@
 //! A device in its machine.
 
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use devices::pci::{PciBus, Seat};
+use devices::pci::{PciBus, PciHotplug, Seat};
 use devices::{Device, Export, IrqInputs, Output, Realized, ResetType};
 use memory_core::{Plug, RegionRef};
 use memory_dispatch::{Entry, EntryKind};
@@ -46,6 +46,19 @@ impl Plugged {
     /// Shows its PCI functions to the guest.
     pub(crate) fn activate(&self) {
         self.seats().iter().for_each(Seat::activate);
+    }
+
+    /// Its places on buses that somebody tells the guest of: who, and the slots.
+    pub(crate) fn hotplugs(&self) -> Vec<(Arc<dyn PciHotplug>, u8)> {
+        let places: Vec<_> =
+            self.seats().iter().map(|seat| (seat.bus().clone(), seat.address().devfn() >> 3)).collect();
+        places.into_iter().filter_map(|(bus, slot)| Some((bus.hotplug()?, slot))).collect()
+    }
+
+    /// Whether it sits in one of `slots`, a bit for each, of `bus`.
+    pub(crate) fn sits_in(&self, bus: &Arc<PciBus>, slots: u32) -> bool {
+        let in_slot = |seat: &Seat| slots >> (seat.address().devfn() >> 3) & 1 != 0;
+        self.seats().iter().any(|seat| Arc::ptr_eq(seat.bus(), bus) && in_slot(seat))
     }
 
     /// Takes its PCI functions off their buses.

@@ -168,6 +168,7 @@ impl<'a> Runner<'a> {
         loop {
             match lifecycle.next() {
                 Some(Act::Done) => {}
+                Some(Act::Eject) => self.machine.take_out_ejected(),
                 Some(Act::End(stopped)) => return Ok(stopped),
                 Some(Act::Reset(cause)) => {
                     self.machine.reset_devices(ResetType::Warm)?;

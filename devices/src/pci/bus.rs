@@ -1,6 +1,7 @@
 //! A PCI bus: functions at their places, their interrupt pins, and the address spaces in which they show.
 
 use super::device::PciDevice;
+use super::hotplug::PciHotplug;
 use super::registers::{BRIDGE_CONTROL, BridgeControl, SECONDARY_BUS, SUBORDINATE_BUS};
 use crate::ResetType;
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -50,6 +51,9 @@ pub struct PciBus {
     /// Lock order: after a function's, before those of the bus upstream, of the router and of what its lines lead to.
     pins: Mutex<Pins>,
     router: OnceLock<Weak<dyn PciIrqRouter>>,
+    pub(super) hotplug: OnceLock<Weak<dyn PciHotplug>>,
+    /// Slots that the guest has let go of, a bit for each. Held for an instant.
+    pub(super) ejected: Mutex<u32>,
 }
 
 /// Why a function cannot be where it should.
@@ -82,8 +86,8 @@ impl PciBus {
 
     fn new(name: String, memory: &RegionRef, io: &RegionRef, upstream: Option<Weak<dyn PciDevice>>) -> Self {
         let (memory, io) = (memory.clone(), io.clone());
-        let (functions, pins, router) = Default::default();
-        Self { name, memory, io, upstream, functions, pins, router }
+        let (functions, pins, router, hotplug, ejected) = Default::default();
+        Self { name, memory, io, upstream, functions, pins, router, hotplug, ejected }
     }
 
     /// The name, as machine files have it.

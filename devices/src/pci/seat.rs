@@ -107,6 +107,17 @@ impl Realize<'_> {
         self.keep_seat(bus, claimed).map(drop)
     }
 
+    /// The bus that the machine file names, or else the first, for a device that has no place on it.
+    pub(crate) fn root_bus(&self) -> Result<Arc<PciBus>, DeviceError> {
+        let wanted = self.buses().slot.and_then(|slot| slot.bus.as_deref());
+        let mut known = self.buses().known.iter();
+        let found = known.find(|bus| wanted.is_none_or(|name| bus.name() == name));
+        found.cloned().ok_or_else(|| DeviceError::Property {
+            property: "bus",
+            reason: "the device needs a PCI bus, and there is none such before it".to_owned(),
+        })
+    }
+
     fn claim<D: PciDevice>(
         &mut self,
         bus: &Arc<PciBus>,

@@ -73,6 +73,8 @@ pub enum Wish {
 pub(crate) enum Act {
     /// Nothing.
     Done,
+    /// Take out what the guest has let go of.
+    Eject,
     /// Reset the devices, and say so with [`Lifecycle::was_reset`].
     Reset(Cause),
     /// End.
@@ -282,6 +284,7 @@ impl Lifecycle {
             PowerRequest::Panicked => self.panicked(actions),
             PowerRequest::CrashLoaded => self.told(&MachineEvent::GuestCrashLoaded),
             PowerRequest::Watchdog => self.watchdog(actions),
+            PowerRequest::Ejected => Act::Eject,
         }
     }
 

@@ -450,3 +450,38 @@ fn functions_on_pci_buses_are_listed_with_their_registers() {
         assert_eq!(client.event().0, "DEVICE_DELETED");
     });
 }
+#[test]
+fn a_guest_that_is_asked_lets_go_of_a_function_and_a_reset_does_so_too() {
+    let pcihp = "[[device]]\ntype = \"acpi-pcihp\"\nname = \"hp\"\nmap = { into = \"io\", at = 0xae00 }\n";
+    let spec = MachineSpec::from_toml("board.toml", &format!("{BOARD}{PCI}{pcihp}")).unwrap();
+    with_greeted(spec, |client, machine| {
+        client.hear();
+        client.run("qmp_capabilities", json!({}));
+        let ports = machine.port_space().unwrap();
+        let load = |port| ports.load(port, memory_core::Width::W4, Default::default()).unwrap();
+        let late = json!({ "driver": "pci-testdev", "id": "late", "addr": "5" });
+        client.run("device_add", late.clone());
+        assert_eq!((load(0xae00), load(0xae04)), (0x20, 0));
+        assert_eq!(client.run("device_del", json!({ "id": "late" })), json!({}));
+        assert_eq!((load(0xae04), machine.device("late").is_some()), (0x20, true));
+        let again = client.refused("device_del", json!({ "id": "late" }));
+        assert_eq!(again, generic("Device late is already in the process of unplug"));
+        let eject = |slots: u32| {
+            ports.write(0xae08, &slots.to_le_bytes(), Default::default()).unwrap();
+            machine.lifecycle().settle();
+        };
+        // what was there from the start stays, and so does what is elsewhere
+        eject(1 << 30 | 1 << 6);
+        assert!(machine.device("late").is_some() && machine.device("br1").is_some());
+        eject(1 << 5);
+        let gone = json!({ "device": "late", "path": "/machine/peripheral/late" });
+        assert_eq!(client.event(), ("DEVICE_DELETED".to_owned(), gone.clone()));
+        assert!(machine.device("late").is_none());
+        client.run("device_add", late);
+        client.run("device_del", json!({ "id": "late" }));
+        client.say(br#"{"execute":"system_reset"}"#);
+        assert_eq!(client.event().0, "RESET");
+        assert_eq!(client.event(), ("DEVICE_DELETED".to_owned(), gone));
+        assert_eq!(client.hear(), json!({ "return": {} }));
+    });
+}

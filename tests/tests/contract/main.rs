@@ -19,6 +19,7 @@ use tests::board::{self, Board, RAM, load, minimal, save};
 /// Every type that a program which links `devices` has.
 const TYPES: &[&str] = &[
     "VGA",
+    "acpi-pcihp",
     "cfi-flash",
     "cfi.pflash02",
     "dimm",

@@ -40,11 +40,11 @@ pub(super) fn device_del(machine: &Arc<Machine>, mut arguments: Arguments) -> Re
     Ok(Outcome::then(json!({}), delete(machine, &id)?))
 }
 
-/// Unplugs a device; the event of its end comes after the reply, as programs expect it.
+/// Unplugs a device, or asks the guest to let go of it; the event of an end comes after the reply, as programs expect it.
 pub(super) fn delete(machine: &Machine, id: &str) -> Result<Option<Then>, QmpError> {
     let device = crate::paths::find_device(machine, id).ok_or_else(|| QmpError::device_not_found(id))?;
-    match machine.take_out(&device.name) {
-        Ok((_detached, event)) => Ok(Some(Then::Tell(event))),
+    match machine.ask_to_go(&device.name) {
+        Ok(event) => Ok(event.map(Then::Tell)),
         Err(UnplugError::Unknown(_)) => Err(QmpError::device_not_found(id)),
         Err(error) => Err(QmpError::generic(error.to_string())),
     }
