@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod frame;
 mod outbox;
+mod strict;
 #[cfg(test)]
 mod tests;
 

@@ -190,7 +190,17 @@ fn requests_that_are_wrong_get_an_error_with_their_id_and_the_next_one_is_served
             let error = json!({ "class": "GenericError", "desc": desc });
             assert_eq!(client.ask(request), json!({ "error": error, "id": 7 }), "{request}");
         }
-        for request in ["[1]", "5 ", "\"text\"", "nonsense\n", "}\n", "{\"a\":\"\u{1}\"}\n"] {
+        for request in [
+            "[1]",
+            "5 ",
+            "\"text\"",
+            "nonsense\n",
+            "}\n",
+            "%p",
+            "{\"a\":\"\u{1}",
+            "{\u{1}",
+            "{\"a\":1,\"a\":1}",
+        ] {
             let reply = client.ask(request);
             assert_eq!(reply["error"]["class"], "GenericError", "{request}");
             assert_eq!(reply.as_object().unwrap().len(), 1, "{reply}");
