@@ -367,6 +367,12 @@ fn people_s_commands_are_answered_as_on_a_terminal() {
         assert_eq!(client.human("foo bar"), "unknown command: 'foo bar'\n");
         assert_eq!(client.human("info foo"), "unknown command: 'info foo'\n");
         assert!(client.human("help").contains("xp /fmt"));
+        let listed = client.human("help info");
+        assert_eq!(client.human("info"), listed);
+        for line in listed.lines() {
+            let what = line.strip_prefix("info ").and_then(|line| line.split_once(' ')).unwrap().0;
+            assert!(!client.human(&format!("info {what}")).starts_with("unknown"), "{line}");
+        }
     });
 }
 

@@ -53,7 +53,8 @@ fn answer(machine: &Machine, line: &str, command: &str, rest: &[&str]) -> String
         ("info", [what, options @ ..]) => {
             info(machine, what, options).unwrap_or_else(|| unknown(&format!("info {what}")))
         }
-        ("info" | "help" | "?", []) => HELP.to_owned(),
+        ("info", []) | ("help" | "?", ["info"]) => HELP_INFO.to_owned(),
+        ("help" | "?", []) => format!("{HELP_INFO}{HELP}"),
         ("stop" | "s", []) => {
             life.ask(Wish::Stop);
             String::new()
@@ -70,13 +71,15 @@ fn answer(machine: &Machine, line: &str, command: &str, rest: &[&str]) -> String
     }
 }
 
-const HELP: &str = "info mtree [-f][-d][-o][-D] -- show memory tree\n\
+/// Each line begins with a command that programs can take from it, up to the second space.
+const HELP_INFO: &str = "info mtree [-f][-d][-o][-D] -- show memory tree\n\
     info name -- show the machine's name\n\
     info pci -- show PCI info\n\
     info qtree -- show device tree\n\
     info status -- show the current VM status\n\
-    info version -- show the version\n\
-    cont|c -- resume emulation\n\
+    info version -- show the version\n";
+
+const HELP: &str = "cont|c -- resume emulation\n\
     device_del device -- remove device\n\
     quit|q -- quit the emulator\n\
     stop|s -- stop emulation\n\
