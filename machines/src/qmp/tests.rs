@@ -330,6 +330,17 @@ fn properties_of_devices_are_listed_and_got_and_set_to_what_they_are() {
         assert_eq!(nobody, ("DeviceNotFound".to_owned(), "Device '/machine/nobody' not found".to_owned()));
         let kinds = client.run("qom-list-types", json!({ "implements": "device" }));
         assert!(kinds.as_array().unwrap().iter().any(|kind| kind["name"] == "dimm"));
+        let mut abstract_ones = |kind: &str| {
+            let all = client_types(client, json!({ "implements": kind, "abstract": true }));
+            all.into_iter().filter(|kind| kind.get("abstract").is_some()).collect::<Vec<_>>()
+        };
+        let device = json!({ "name": "device", "parent": "object", "abstract": true });
+        assert_eq!(abstract_ones("device"), std::slice::from_ref(&device));
+        assert_eq!(abstract_ones("object"), [device, json!({ "name": "object", "abstract": true })]);
+        assert_eq!(
+            client_types(client, json!({ "implements": "dimm" })),
+            [json!({ "name": "dimm", "parent": "device" })]
+        );
         let properties = client.run("device-list-properties", json!({ "typename": "dimm" }));
         assert!(properties.as_array().unwrap().iter().any(|property| property["name"] == "size"));
     });

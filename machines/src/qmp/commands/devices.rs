@@ -1,5 +1,6 @@
 //! Commands about types of device, and about plugging.
 
+use super::super::arguments::wrong_type;
 use super::{Arguments, Outcome, QmpError, Then};
 use crate::file::FileError;
 use crate::hotplug::{PlugError, UnplugError};
@@ -50,9 +51,16 @@ pub(super) fn delete(machine: &Machine, id: &str) -> Result<Option<Then>, QmpErr
     }
 }
 
+/// The types of which there are no devices, and what they are a kind of.
+const ABSTRACT: [(&str, Option<&str>); 2] = [("device", Some("object")), ("object", None)];
+
 pub(super) fn qom_list_types(_: &Arc<Machine>, mut arguments: Arguments) -> Result<Outcome, QmpError> {
     let implements = arguments.optional_text("implements")?;
-    let _ = arguments.optional("abstract");
+    let with_abstract = match arguments.optional("abstract") {
+        None => false,
+        Some(Value::Bool(with)) => with,
+        Some(_) => return Err(wrong_type("abstract", "boolean")),
+    };
     arguments.end()?;
     let is_device = implements.is_none_or(|parent| matches!(parent.as_str(), "device" | "object"));
     let names = plug_names().into_iter().filter(|_| is_device);
