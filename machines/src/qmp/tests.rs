@@ -278,6 +278,13 @@ fn devices_are_added_and_deleted_and_their_end_is_told() {
         assert_eq!(client.human("device_del dog"), "");
         assert_eq!(client.event().0, "DEVICE_DELETED");
         assert_eq!(client.human("device_del dog"), "Error: Device 'dog' not found\n");
+        // neither a part of the board nor a type is what people plugged in
+        for id in ["finisher", "sifive-test", "/machine/finisher", "dimm"] {
+            let refused = client.refused("device_del", json!({ "id": id }));
+            assert_eq!(refused, ("DeviceNotFound".to_owned(), format!("Device '{id}' not found")));
+        }
+        client.run("device_del", json!({ "id": "/machine/peripheral/m0" }));
+        assert_eq!(client.event().0, "DEVICE_DELETED");
     });
 }
 

@@ -6,6 +6,7 @@ use crate::file::FileError;
 use crate::hotplug::{PlugError, UnplugError};
 use crate::machine::Machine;
 use crate::paths::find_plugged;
+use crate::paths::find_plugged;
 use crate::plugging::{DeviceOptions, OptionsError};
 use crate::sync::Arc;
 use devices::{device_types, plug_info, plug_names};
@@ -41,9 +42,9 @@ pub(super) fn device_del(machine: &Arc<Machine>, mut arguments: Arguments) -> Re
     Ok(Outcome::then(json!({}), delete(machine, &id)?))
 }
 
-/// Unplugs a device, or asks the guest to let go of it; the event of an end comes after the reply, as programs expect it.
+/// Unplugs what people plugged in as `id`, or asks the guest to let go of it; the event of an end comes after the reply, as programs expect it.
 pub(super) fn delete(machine: &Machine, id: &str) -> Result<Option<Then>, QmpError> {
-    let device = crate::paths::find_device(machine, id).ok_or_else(|| QmpError::device_not_found(id))?;
+    let device = find_plugged(machine, id).ok_or_else(|| QmpError::device_not_found(id))?;
     match machine.ask_to_go(&device.name) {
         Ok(event) => Ok(event.map(Then::Tell)),
         Err(UnplugError::Unknown(_)) => Err(QmpError::device_not_found(id)),
