@@ -93,6 +93,8 @@ struct State {
     settled: u64,
     /// Somebody left a replaced map: the thread that runs the machine is one on which destructors may run.
     reclaim: bool,
+    /// Threads that reclaim themselves when they are done with what they do.
+    reclaimers: usize,
     /// Nobody runs the machine any more.
     ended: bool,
 }
@@ -122,6 +124,7 @@ impl Lifecycle {
             asked: 0,
             settled: 0,
             reclaim: false,
+            reclaimers: 0,
             ended: false,
         };
         let shared =
@@ -212,11 +215,29 @@ impl Lifecycle {
 
     /// Has the thread that runs the machine let go of what nobody uses any more.
     pub(crate) fn post_reclaim(&self) {
-        let was_posted = std::mem::replace(&mut self.lock().reclaim, true);
+        let mut state = self.lock();
         // a thread that was woken and has not come to it yet is not woken again: changes of the map may be many
-        if !was_posted {
+        let is_seen_to = std::mem::replace(&mut state.reclaim, true) || state.reclaimers > 0;
+        drop(state);
+        if !is_seen_to {
             self.shared.changed.notify_all();
         }
+    }
+
+    /// Does something that may change the map, and lets go of what nobody uses any more on this thread afterwards: waking the one
+    /// that runs the machine for each change takes longer than the change. Destructors may run on this thread.
+    pub(crate) fn reclaiming<R>(&self, system: &MemorySystem, work: impl FnOnce() -> R) -> R {
+        self.lock().reclaimers += 1;
+        let result = work();
+        let is_due = {
+            let mut state = self.lock();
+            state.reclaimers -= 1;
+            std::mem::take(&mut state.reclaim)
+        };
+        if is_due {
+            system.reclaim();
+        }
+        result
     }
 
     /// Nobody runs the machine any more: nobody waits for it.

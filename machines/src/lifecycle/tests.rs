@@ -151,3 +151,17 @@ fn words_stand_for_actions_and_back() {
     assert!(PanicAction::WORDS.iter().all(|word| PanicAction::from_word(word).unwrap().word() == *word));
     assert!(ShutdownAction::from_word("reset").is_none() && RebootAction::from_word("pause").is_none());
 }
+
+#[test]
+fn who_changes_the_map_often_reclaims_without_waking_the_one_who_runs_the_machine() {
+    let (life, system) = (Lifecycle::new(Clock::stepped()), MemorySystem::new());
+    life.post_reclaim();
+    assert!(life.lock().reclaim, "the one who runs the machine does it");
+    life.reclaiming(&system, || life.reclaiming(&system, || assert!(life.lock().reclaim)));
+    assert!(!life.lock().reclaim && life.lock().reclaimers == 0);
+    // nobody waits in vain: what is asked for still wakes it
+    thread::scope(|scope| {
+        scope.spawn(|| life.reclaiming(&system, || life.post(Wish::Stop)));
+        life.wait(&system);
+    });
+}

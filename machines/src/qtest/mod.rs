@@ -138,7 +138,8 @@ impl Qtest {
                 if logged {
                     self.out.note(line.trim_end());
                 }
-                self.command(line)
+                let machine = self.machine.clone();
+                machine.lifecycle().reclaiming(machine.system(), || self.command(line))
             }
         };
         self.settle();
