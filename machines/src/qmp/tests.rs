@@ -519,3 +519,65 @@ fn a_guest_that_is_asked_lets_go_of_a_function_and_a_reset_does_so_too() {
         assert_eq!(client.hear(), json!({ "return": {} }));
     });
 }
+
+#[test]
+fn memory_is_made_by_name_for_devices_that_are_plugged_in() {
+    let spec = MachineSpec::from_toml("board.toml", &format!("{BOARD}{PCI}")).unwrap();
+    with_greeted(spec, |client, machine| {
+        client.hear();
+        client.run("qmp_capabilities", json!({}));
+        machine
+            .backends()
+            .chardevs
+            .insert("serial".to_owned(), Map::from_iter([("backend".to_owned(), json!("none"))]));
+        let lines = client.run("query-chardev", json!({}));
+        assert_eq!(lines, json!([{ "label": "serial", "filename": "none", "frontend-open": false }]));
+        let card = |memdev: &str| json!({ "driver": "ivshmem-plain", "id": "shm", "memdev": memdev });
+        assert_eq!(client.refused("device_add", card("m")), generic("Device 'm' not found"));
+        let memory = json!({ "qom-type": "memory-backend-ram", "id": "m", "size": 1 << 20 });
+        client.run("object-add", memory.clone());
+        let twice = client.refused("object-add", memory);
+        assert_eq!(twice, generic("attempt to add duplicate property 'm' to object (type 'container')"));
+        let other = client.refused("object-add", json!({ "qom-type": "x", "id": "n" }));
+        assert_eq!(other, generic("Parameter 'qom-type' does not accept value 'x'"));
+        for (key, value) in [("size", json!("1")), ("sized", json!(1)), ("id", Value::Null)] {
+            let mut wrong = json!({ "qom-type": "memory-backend-ram", "id": "n", "size": 4096 });
+            wrong[key] = value;
+            assert_eq!(client.refused("object-add", wrong).0, "GenericError", "{key}");
+        }
+        client.run("device_add", card("m"));
+        client.run("object-del", json!({ "id": "m" }));
+        assert_eq!(client.refused("object-del", json!({ "id": "m" })), generic("object 'm' not found"));
+        assert!(machine.device("shm").is_some());
+        assert_eq!(client.run("query-cpus-fast", json!({})), json!([]));
+        let properties = client.run("qom-list-properties", json!({ "typename": "ivshmem-plain" }));
+        assert!(properties.as_array().unwrap().iter().any(|property| property["name"] == "size"));
+    });
+}
+
+#[test]
+fn disks_have_names_for_those_who_resize_them() {
+    let spec = MachineSpec::from_toml("board.toml", &format!("{BOARD}{PCI}")).unwrap();
+    with_greeted(spec, |client, machine| {
+        client.hear();
+        client.run("qmp_capabilities", json!({}));
+        let disk = json!({ "size": 1 << 30, "read-only": false, "drive-name": "d0" });
+        machine.backends().drives.insert("d0".to_owned(), disk.as_object().unwrap().clone());
+        machine.backends().drives.insert("empty".to_owned(), Map::new());
+        let card =
+            |drive: &str| json!({ "driver": "virtio-blk-pci", "id": "disk", "drive": drive, "addr": "4" });
+        assert_eq!(
+            client.refused("device_add", card("empty")),
+            generic("Device needs media, but drive is empty")
+        );
+        let nowhere = "Property 'virtio-blk-pci.drive' can't find value 'd1'";
+        assert_eq!(client.refused("device_add", card("d1")), generic(nowhere));
+        client.run("device_add", card("d0"));
+        assert_eq!(client.run("block_resize", json!({ "device": "d0", "size": 4096 })), json!({}));
+        assert_eq!(client.run("block_resize", json!({ "node-name": "d0", "size": 512 })), json!({}));
+        let nobody = "Cannot find device='x' nor node-name=''";
+        assert_eq!(client.refused("block_resize", json!({ "device": "x", "size": 512 })), generic(nobody));
+        let negative = client.refused("block_resize", json!({ "device": "d0", "size": -1 }));
+        assert_eq!(negative, generic("Parameter 'size' expects a >0 size"));
+    });
+}

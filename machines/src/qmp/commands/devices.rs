@@ -6,7 +6,6 @@ use crate::file::FileError;
 use crate::hotplug::{PlugError, UnplugError};
 use crate::machine::Machine;
 use crate::paths::find_plugged;
-use crate::paths::find_plugged;
 use crate::plugging::{DeviceOptions, OptionsError};
 use crate::sync::Arc;
 use devices::{device_types, plug_info, plug_names};
@@ -63,15 +62,29 @@ pub(super) fn qom_list_types(_: &Arc<Machine>, mut arguments: Arguments) -> Resu
         Some(_) => return Err(wrong_type("abstract", "boolean")),
     };
     arguments.end()?;
-    let is_device = implements.is_none_or(|parent| matches!(parent.as_str(), "device" | "object"));
-    let names = plug_names().into_iter().filter(|_| is_device);
-    Ok(Outcome::Value(names.map(|name| json!({ "name": name, "parent": "device" })).collect()))
+    let is_a =
+        |name: &str, kind: &str| name == kind || kind == "object" || kind == "device" && name != "object";
+    let wanted = |name: &str| implements.as_deref().is_none_or(|kind| is_a(name, kind));
+    let names = plug_names().into_iter().filter(|name| wanted(name));
+    let mut types: Vec<_> = names.map(|name| json!({ "name": name, "parent": "device" })).collect();
+    for (name, parent) in ABSTRACT.iter().filter(|(name, _)| with_abstract && wanted(name)) {
+        types.push(match parent {
+            Some(parent) => json!({ "name": name, "parent": parent, "abstract": true }),
+            None => json!({ "name": name, "abstract": true }),
+        });
+    }
+    Ok(Outcome::Value(Value::Array(types)))
 }
 
-pub(super) fn device_list_properties(
-    _: &Arc<Machine>,
-    mut arguments: Arguments,
-) -> Result<Outcome, QmpError> {
+pub(super) fn device_list_properties(_: &Arc<Machine>, arguments: Arguments) -> Result<Outcome, QmpError> {
+    list_properties(arguments)
+}
+
+pub(super) fn qom_list_properties(_: &Arc<Machine>, arguments: Arguments) -> Result<Outcome, QmpError> {
+    list_properties(arguments)
+}
+
+fn list_properties(mut arguments: Arguments) -> Result<Outcome, QmpError> {
     let name = arguments.text("typename")?;
     arguments.end()?;
     let tag = plug_info(&name).map(|info| info.tag);

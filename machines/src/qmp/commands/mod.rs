@@ -1,5 +1,6 @@
 //! The commands of QMP.
 
+mod backends;
 mod block;
 mod devices;
 mod human;
@@ -49,11 +50,16 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("device_add", devices::device_add),
     ("device_del", devices::device_del),
     ("human-monitor-command", human::human_monitor_command),
+    ("object-add", backends::object_add),
+    ("object-del", backends::object_del),
     ("qom-get", objects::qom_get),
     ("qom-list", objects::qom_list),
+    ("qom-list-properties", devices::qom_list_properties),
     ("qom-list-types", devices::qom_list_types),
     ("qom-set", objects::qom_set),
+    ("query-chardev", backends::query_chardev),
     ("query-commands", query_commands),
+    ("query-cpus-fast", status::query_cpus_fast),
     ("query-machines", machines::query_machines),
     ("query-memory-size-summary", status::query_memory_size_summary),
     ("query-name", status::query_name),

@@ -4,6 +4,7 @@ use super::{Arguments, Outcome, QmpError, Then};
 use crate::file::CpuType;
 use crate::lifecycle::{Cause, PanicAction, RebootAction, RunState, ShutdownAction, WatchdogAction, Wish};
 use crate::machine::Machine;
+use crate::paths::UNATTACHED;
 use crate::sync::Arc;
 use memory_core::Size;
 use serde_json::json;
@@ -92,4 +93,24 @@ pub(super) fn set_action(machine: &Arc<Machine>, mut arguments: Arguments) -> Re
         actions.watchdog = watchdog.unwrap_or(actions.watchdog);
     });
     Ok(Outcome::done())
+}
+
+/// The processors. One that nobody runs has the thread of the process.
+pub(super) fn query_cpus_fast(machine: &Arc<Machine>, arguments: Arguments) -> Result<Outcome, QmpError> {
+    arguments.end()?;
+    let spec = machine.spec();
+    let Some(cpu) = &spec.cpu else { return Ok(Outcome::Value(json!([]))) };
+    let target = match cpu.kind {
+        CpuType::Rv64 => "riscv64",
+        CpuType::X86_64 => "x86_64",
+    };
+    let one = |index: u32| {
+        json!({
+            "cpu-index": index,
+            "qom-path": format!("{UNATTACHED}/device[{index}]"),
+            "thread-id": std::process::id(),
+            "target": target,
+        })
+    };
+    Ok(Outcome::Value((0..cpu.harts).map(one).collect()))
 }
