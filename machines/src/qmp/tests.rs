@@ -470,6 +470,11 @@ fn functions_on_pci_buses_are_listed_with_their_registers() {
             (&json!(0x8086), &json!(0x1237))
         );
         assert_eq!(functions[1]["qdev_id"], "late");
+        let irq = |function: &Value| (function["irq_pin"].as_u64().unwrap(), function.get("irq").is_some());
+        assert_eq!((irq(&functions[0]), irq(&functions[1])), ((0, false), (0, false)));
+        client.run("device_add", json!({ "driver": "virtio-rng-pci", "id": "rng", "addr": "6" }));
+        let with_pin = client.run("query-pci", json!({}))[0]["devices"][2].clone();
+        assert_eq!((&with_pin["qdev_id"], irq(&with_pin)), (&json!("rng"), (1, true)));
         let bar = &functions[1]["regions"][0];
         assert_eq!((&bar["type"], &bar["address"]), (&json!("memory"), &json!(0xfe00_0000u32)), "{bar}");
         assert_eq!(functions[1]["regions"][1]["address"], -1);
@@ -484,6 +489,7 @@ fn functions_on_pci_buses_are_listed_with_their_registers() {
         assert_eq!(client.event().0, "DEVICE_DELETED");
     });
 }
+
 #[test]
 fn a_guest_that_is_asked_lets_go_of_a_function_and_a_reset_does_so_too() {
     let pcihp = "[[device]]\ntype = \"acpi-pcihp\"\nname = \"hp\"\nmap = { into = \"io\", at = 0xae00 }\n";

@@ -57,6 +57,10 @@ fn function(machine: &Machine, bus: &Arc<PciBus>, devfn: u8, device: &dyn PciDev
     let regions: Vec<Value> = device.function().bars().into_iter().map(region).collect();
     if let Some(value) = value.as_object_mut() {
         value.insert("regions".to_owned(), Value::Array(regions));
+        // a function without a pin has no line
+        if value.get("irq_pin") == Some(&json!(0)) {
+            value.remove("irq");
+        }
         if let Some(secondary) = secondary {
             let subordinate = device.function().look(|config| config.byte(SUBORDINATE_BUS));
             let numbers = json!({ "number": bus.number(), "secondary": secondary.number(), "subordinate": subordinate });
