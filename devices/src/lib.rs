@@ -69,6 +69,7 @@ pub mod test_iommu;
 pub mod uart16550;
 pub mod vga;
 pub mod virtio;
+pub mod virtserialport;
 
 pub use clock::{Clock, Timer};
 pub use console::Console;

@@ -1,12 +1,15 @@
 //! Devices by QEMU's names and options, as `-device` and `device_add` have them.
 
-use crate::file::{DeviceSpec, FileError, MachineSpec, RegionRef, SpaceSpec};
+use crate::file::{DeviceSpec, FileError, Kind, MachineSpec, RegionRef, SpaceSpec};
 use devices::{PlugInfo, device_types, plug_info, plug_names};
 use serde_json::{Map, Value, json};
 
 /// Keys of a machine file that are options of every device.
 const PLACING: [&str; 9] =
     ["at", "map", "dma", "requester", "wire", "bus", "addr", "multifunction", "romfile"];
+
+/// What is plugged into a serial device.
+const SERIAL_PORT: &str = "virtserialport";
 
 /// A device as QEMU's `-device` and `device_add` describe it.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +72,17 @@ pub enum OptionsError {
     /// No memory has that name.
     #[error("Device '{0}' not found")]
     NoMemory(String),
+    /// The machine has no bus of that name.
+    #[error("Bus '{0}' not found")]
+    NoBus(String),
+    /// The machine has no bus for the device.
+    #[error("No '{kind}' bus found for device '{driver}'")]
+    NoBusOfKind {
+        /// What kind of bus it needs.
+        kind: &'static str,
+        /// The type.
+        driver: String,
+    },
     /// A disk without anything in it.
     #[error("Device needs media, but drive is empty")]
     Empty,
@@ -89,6 +103,10 @@ impl DeviceOptions {
         let mut table: Map<String, Value> = serde_json::from_str(info.preset).unwrap_or_default();
         table.insert("type".to_owned(), json!(info.tag));
         table.insert("name".to_owned(), json!(self.name(machine)?));
+        let mut options = self.options.clone();
+        if info.tag == SERIAL_PORT {
+            self.check_serial_bus(machine, options.remove("bus"))?;
+        }
         let mut maps = Vec::new();
         for said in info.ports {
             let space = machine.port_space().ok_or_else(|| self.no_space("ports"))?;
@@ -116,7 +134,7 @@ impl DeviceOptions {
         if !wires.is_empty() {
             table.insert("wire".to_owned(), Value::Object(wires));
         }
-        for (option, value) in &self.options {
+        for (option, value) in &options {
             if info.ports.iter().any(|said| said.option == Some(option)) {
                 continue;
             }
@@ -128,6 +146,26 @@ impl DeviceOptions {
 
     fn no_space(&self, what: &'static str) -> OptionsError {
         OptionsError::NoSpace { what, driver: self.driver.clone() }
+    }
+
+    /// Whether the machine has the bus of a serial device that a port is to be plugged into: `DEVICE.0`, or any.
+    fn check_serial_bus(&self, machine: &MachineSpec, bus: Option<Value>) -> Result<(), OptionsError> {
+        let is_serial = |said: &&DeviceSpec| {
+            let backend = said.properties.get("backend").map(|entry| &entry.value.kind);
+            let Some(Kind::Table(backend)) = backend else { return false };
+            let kind = backend.get("type").map(|entry| &entry.value.kind);
+            said.type_name == "virtio-pci" && kind == Some(&Kind::String("virtio-console".to_owned()))
+        };
+        let mut serial = machine.devices.iter().filter(is_serial);
+        match bus.map(|bus| text(&bus)) {
+            Some(bus) if !serial.any(|said| bus.strip_suffix(".0") == Some(&said.name)) => {
+                Err(OptionsError::NoBus(bus))
+            }
+            None if serial.next().is_none() => {
+                Err(OptionsError::NoBusOfKind { kind: "virtio-serial-bus", driver: self.driver.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The name that people gave, or one of the machine's own.
@@ -325,6 +363,25 @@ mod tests {
         let presets = plug_names().into_iter().filter_map(plug_info).map(|info| info.preset);
         for preset in presets.filter(|preset| !preset.is_empty()) {
             assert!(serde_json::from_str::<Map<String, Value>>(preset).is_ok(), "{preset}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_plugged_into_a_serial_device() {
+        let mut machine = board();
+        let mut plug = |driver: &str, id: &str, said: Value| {
+            let spec = options(driver, Some(id), said).to_spec(&machine, "-device");
+            spec.map(|spec| machine.devices.push(spec)).map_err(|error| error.to_string())
+        };
+        let none = "No 'virtio-serial-bus' bus found for device 'virtconsole'";
+        assert_eq!(plug("virtconsole", "p", json!({})), Err(none.to_owned()));
+        plug("virtio-serial-pci", "vser0", json!({})).unwrap();
+        plug("virtio-rng-pci", "rng", json!({})).unwrap();
+        plug("virtconsole", "p", json!({})).unwrap();
+        plug("virtserialport", "q", json!({ "bus": "vser0.0", "name": "org.x", "nr": 1 })).unwrap();
+        for bus in ["rng.0", "vser0", "vser1.0"] {
+            let refused = plug("virtserialport", "r", json!({ "bus": bus }));
+            assert_eq!(refused, Err(format!("Bus '{bus}' not found")));
         }
     }
 

@@ -63,6 +63,7 @@ const TYPES: &[&str] = &[
     "uart16550",
     "virtio-mmio",
     "virtio-pci",
+    "virtserialport",
 ];
 
 /// Types that are something else with a property that they do without, and that property.
