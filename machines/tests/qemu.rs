@@ -181,7 +181,7 @@ fn the_command_that_ends_the_machine_has_its_reply() {
     for _ in 0..5 {
         let (mut running, mut qtest, mut qmp) =
             start(&["-M", "none", "-device", "ib700", "-watchdog-action", "reset", "-no-reboot"]);
-        assert_eq!(qtest.ask("outb 0x443 15"), "OK");
+        assert_eq!(qtest.ask("outb 0x443 14"), "OK");
         assert_eq!(qtest.ask("clock_step 2000000000"), "OK 2000000000");
         assert_eq!(qmp.event().0, "WATCHDOG");
         assert_eq!(qmp.event().0, "SHUTDOWN");

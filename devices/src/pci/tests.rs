@@ -64,7 +64,7 @@ impl Device for Probe {
         let mut bars = vec![bar];
         for index in 2..2 + self.memories {
             let block = RamBlock::anonymous(0x1000u64).unwrap();
-            let memory = ctx.memory().ram("memory", block).owner(ctx.owner()).build()?;
+            let memory = ctx.memory().ram(format!("memory{index}"), block).owner(ctx.owner()).build()?;
             setup = setup.bar(index, BarKind::Memory32 { prefetchable: true }, &memory)?;
             bars.push(memory);
         }

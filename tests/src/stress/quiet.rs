@@ -8,6 +8,7 @@ use super::watch::Watched;
 use super::worker::Worker;
 use super::world::World;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Removals after a round.
 const TURNS: usize = 48;
@@ -15,21 +16,26 @@ const TURNS: usize = 48;
 /// Where the workers and the plugger meet.
 pub(super) struct Quiet {
     meet: Barrier,
+    /// Something is wrong: set before all meet at the end of a turn, and looked at after that.
+    over: AtomicBool,
 }
 
 impl Quiet {
     /// For so many workers, and the plugger.
     pub(super) fn new(workers: usize) -> Self {
-        Self { meet: Barrier::new(workers + 1) }
+        Self { meet: Barrier::new(workers + 1), over: AtomicBool::new(false) }
     }
 
-    /// Does `turn` for each removal, and says so.
+    /// Does `turn` for each removal, and says so, until something is wrong.
     fn turns(&self, me: &Watched, mut turn: impl FnMut(usize)) {
         me.during(|| {
             for index in 0..TURNS {
                 turn(index);
                 self.meet.wait();
                 me.beat();
+                if self.over.load(Ordering::SeqCst) {
+                    break;
+                }
             }
         });
     }
@@ -44,6 +50,7 @@ impl Quiet {
             self.meet.wait();
             slot.unplug();
             plugger.wait_for_all(world, slot);
+            self.over.store(world.ledger.has_failed(), Ordering::SeqCst);
         });
     }
 
