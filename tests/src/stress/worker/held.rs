@@ -19,8 +19,8 @@ const MOST: usize = 4;
 pub(super) enum Held {
     /// A window whose first byte was this byte of RAM, and whether it could be written, which it stays.
     Window(Window, u64, bool),
-    /// A mapping of RAM from this byte on.
-    Mapped(MapGuard, u64),
+    /// A mapping of RAM from this byte on, and whether it is one to write.
+    Mapped(MapGuard, u64, bool),
     /// A mapping of the ROM device, from this offset on.
     Flash(MapGuard, u64),
     /// The memory of a card, mapped.
@@ -55,7 +55,7 @@ impl Worker {
         let mut held = self.held.swap_remove(index);
         match &mut held {
             Held::Window(window, first, writable) => self.use_window(world, window, (*first, *writable)),
-            Held::Mapped(guard, first) => self.use_mapped(world, guard, *first),
+            Held::Mapped(guard, first, _) => self.use_mapped(world, guard, *first),
             Held::Flash(guard, first) => self.read_flash(world, guard, *first),
             Held::CardMapped(guard, serial) => self.check_card(world, Self::serial_of(guard), *serial),
             Held::CardFound(section, serial) => self.check_card(world, Self::serial_in(section), *serial),
@@ -71,7 +71,21 @@ impl Worker {
         match self.held.swap_remove(index) {
             Held::CardMapped(guard, serial) => self.check_card(world, Self::serial_of(&guard), serial),
             Held::CardFound(section, serial) => self.check_card(world, Self::serial_in(&section), serial),
+            Held::Mapped(guard, first, true) => self.unmap(world, guard, first),
             _ => {}
+        }
+    }
+
+    /// Says how much of a mapping was written, or nothing, which means all of it.
+    fn unmap(&mut self, world: &World, guard: MapGuard, first: u64) {
+        let len = if self.dice.once_in(2) { self.dice.below(PAGE + 1) } else { PAGE };
+        if len == PAGE {
+            drop(guard);
+        } else if guard.unmap(len as usize).is_err() {
+            self.wrong(world, format_args!("a mapping at {first:#x} is not unmapped"));
+        }
+        if len > 0 {
+            self.note_written(first, len);
         }
     }
 
@@ -135,7 +149,11 @@ impl Worker {
         let (space, base) = self.space(world);
         let direction = if self.dice.once_in(4) { Direction::Read } else { Direction::Write };
         let mapped = space.map(base + address, PAGE as usize, direction, ATTRS);
-        let layout = world.chart.held(glimpse)?;
+        let Some(layout) = world.chart.held(glimpse) else {
+            // of what page, nobody knows
+            let _ = mapped.map(|guard| guard.unmap(0));
+            return None;
+        };
         let seen = layout.seen(address, world.turn);
         match (mapped, seen) {
             (Ok(guard), Seen::Ram(offset, writable))
@@ -144,7 +162,7 @@ impl Worker {
                     && offset == first
                     && (writable || direction == Direction::Read) =>
             {
-                Some(Held::Mapped(guard, first))
+                Some(Held::Mapped(guard, first, direction == Direction::Write))
             }
             (Err(MapError::Fault(BusFault::DECODE)), Seen::Nothing) => None,
             (Err(MapError::Fault(BusFault::DECODE)), Seen::Ram(_, false))
