@@ -310,10 +310,10 @@ fn firmware_finds_system_management_set_up_where_there_is_none() {
         let board = Board::new();
         let chipset = Chipset::ready(&board, json!({ "smm": smm }));
         let wanted = if smm { 0 } else { 1 << 5 };
-        assert_eq!(board.input(u64::from(PMBASE) + 0x30 & !1, W4), wanted, "{smm}");
+        assert_eq!(board.input((PMBASE + 0x30) & !1, W4), wanted, "{smm}");
         chipset.bridge.device.reset(ResetType::Cold);
         board.set_config(PLACE, 0x40, W4, PMBASE);
         board.set_config(PLACE, 0x44, W1, 0x80);
-        assert_eq!(board.input(u64::from(PMBASE) + 0x30 & !1, W4), wanted, "after a reset");
+        assert_eq!(board.input((PMBASE + 0x30) & !1, W4), wanted, "after a reset");
     }
 }

@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(seen, [Err("JSON parse error, token size limit exceeded".to_owned()), Ok(json!(5))]);
         let too_deep: Result<Value, String> = Err(TOO_DEEP.to_owned());
         let deep = "[".repeat(1024) + &"]".repeat(1024);
-        assert_eq!(cut(deep.as_bytes()), [too_deep.clone()], "the parser's limit");
+        assert_eq!(cut(deep.as_bytes()), std::slice::from_ref(&too_deep), "the parser's limit");
         assert_eq!(cut("{\"a\":".repeat(1025).as_bytes()).first(), Some(&too_deep), "nothing is closed");
     }
 }

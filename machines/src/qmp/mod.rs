@@ -1,7 +1,7 @@
 //! QEMU's machine protocol, QMP: clients look at a machine, change it, and hear what happens to it.
 //!
 //! A client is greeted, negotiates (`qmp_capabilities`), and sends commands as JSON objects, each with one reply. Events come in
-//! between. The commands are in [`commands`], one file for each thing that they are about.
+//! between. The commands are in `commands`, one file for each thing that they are about.
 
 mod arguments;
 mod commands;

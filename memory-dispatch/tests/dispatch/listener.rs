@@ -317,7 +317,7 @@ fn a_listener_that_panics_when_it_is_registered_or_asked_for_marks_leaves_the_lo
     let panics = Arc::new(Panics::default());
     panics.at_add.store(true, Ordering::SeqCst);
     let listen = || board.system.listen(panics.clone(), 0, None);
-    assert!(catch_unwind(AssertUnwindSafe(|| listen())).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(listen)).is_err());
     let _guard = listen().unwrap();
     for due in [&panics.at_sync, &panics.at_clear] {
         due.store(true, Ordering::SeqCst);
