@@ -270,6 +270,19 @@ impl AddressSpace {
 
     /// Writes `len` times `byte`, as [`AddressSpace::write`] does: beyond 2^64 there is nothing.
     ///
+    /// ```
+    /// use memory_core::{RamBlock, Size, TxAttrs, Width};
+    /// use memory_dispatch::{MemorySystem, SpaceConfig};
+    /// let system = MemorySystem::new();
+    /// let root = system.memory().container("system", Size::FULL).build()?;
+    /// let ram = system.memory().ram("ram", RamBlock::anonymous(0x1000u64)?).build()?;
+    /// root.map(0, &ram)?;
+    /// let space = system.address_space("memory", &root, SpaceConfig::default())?;
+    /// space.fill(0x10, 0x20, 0xaa, TxAttrs::default())?;
+    /// assert_eq!(space.load(0x2e, Width::W4, TxAttrs::default()), Ok(0xaaaa));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The faults of all pieces, OR-ed.
     pub fn fill(&self, address: u64, len: usize, byte: u8, attrs: TxAttrs) -> Result<(), BusFault> {
@@ -279,6 +292,20 @@ impl AddressSpace {
     /// Writes bytes as a loader does: ROM, ROM devices and read-only ranges take them too, devices do not. Where reads and
     /// writes have different targets they go to what is read.
     ///
+    /// ```
+    /// use memory_core::{RamBlock, Size, TxAttrs, Width};
+    /// use memory_dispatch::{MemorySystem, SpaceConfig};
+    /// let system = MemorySystem::new();
+    /// let root = system.memory().container("system", Size::FULL).build()?;
+    /// let rom = system.memory().rom("bios", RamBlock::anonymous(0x1000u64)?).build()?;
+    /// root.map(0xf_0000, &rom)?;
+    /// let space = system.address_space("memory", &root, SpaceConfig::default())?;
+    /// assert!(space.write(0xf_0000, &[0x55, 0xaa], TxAttrs::default()).is_err());
+    /// space.write_rom(0xf_0000, &[0x55, 0xaa])?;
+    /// assert_eq!(space.load(0xf_0000, Width::W2, TxAttrs::default()), Ok(0xaa55));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// An access error where there is no host memory; all that could be written was.
     pub fn write_rom(&self, address: u64, bytes: &[u8]) -> Result<(), BusFault> {
@@ -287,6 +314,19 @@ impl AddressSpace {
 
     /// Replaces `width` bytes of RAM at `address` by `new` if they equal `current`, atomically. The inner result holds
     /// the old value: `Ok` if it was replaced, `Err` if not.
+    ///
+    /// ```
+    /// use memory_core::{RamBlock, Size, TxAttrs, Width};
+    /// use memory_dispatch::{MemorySystem, SpaceConfig};
+    /// let system = MemorySystem::new();
+    /// let root = system.memory().container("system", Size::FULL).build()?;
+    /// let ram = system.memory().ram("ram", RamBlock::anonymous(0x1000u64)?).build()?;
+    /// root.map(0, &ram)?;
+    /// let space = system.address_space("memory", &root, SpaceConfig::default())?;
+    /// assert_eq!(space.compare_exchange(8, Width::W4, 0, 7, TxAttrs::default())?, Ok(0), "replaced");
+    /// assert_eq!(space.compare_exchange(8, Width::W4, 0, 9, TxAttrs::default())?, Err(7), "it was 7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// An access error unless the place is aligned to `width` and inside one range of writable RAM.

@@ -293,6 +293,43 @@ impl AddressSpace {
 
 impl MemorySystem {
     /// What the IOMMU behind `region` announces its changes by.
+    ///
+    /// ```
+    /// use memory_core::{AddrRange, Iommu, IommuEntry, Permissions, RamBlock, Size, SpaceId, TxAttrs, Width};
+    /// use memory_dispatch::{MemorySystem, SpaceConfig};
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// /// Leads its first page to one of another space, and says when that changes.
+    /// struct OnePage(SpaceId, AtomicU64);
+    /// impl Iommu for OnePage {
+    ///     fn translate(&self, address: u64, _: Permissions, _: TxAttrs) -> Option<IommuEntry> {
+    ///         let translated = self.1.load(Ordering::SeqCst);
+    ///         let (space, permissions) = (self.0, Permissions::READ | Permissions::WRITE);
+    ///         (address <= 0xfff).then_some(IommuEntry { space, translated, mask: 0xfff, permissions })
+    ///     }
+    ///     fn announces(&self) -> bool {
+    ///         true
+    ///     }
+    /// }
+    ///
+    /// let system = MemorySystem::new();
+    /// let root = system.memory().container("system", Size::FULL).build()?;
+    /// let ram = system.memory().ram("ram", RamBlock::anonymous(0x2000u64)?).build()?;
+    /// root.map(0x8000, &ram)?;
+    /// let memory = system.address_space("memory", &root, SpaceConfig::default())?;
+    /// let iommu = Arc::new(OnePage(memory.id(), AtomicU64::new(0x8000)));
+    /// let region = system.memory().iommu("iommu", Size::FULL, Arc::downgrade(&iommu)).build()?;
+    /// let bus = system.address_space("bus", &region, SpaceConfig::default())?;
+    /// let port = system.iommu_port(&region);
+    /// bus.store(0x10, Width::W4, 7, TxAttrs::default())?;
+    /// assert_eq!(memory.load(0x8010, Width::W4, TxAttrs::default()), Ok(7));
+    /// // the translation was kept: it has to be said that it has changed
+    /// iommu.1.store(0x9000, Ordering::SeqCst);
+    /// port.unmap(0, AddrRange::new(0, 0xfff).expect("a page"));
+    /// assert_eq!(bus.load(0x10, Width::W4, TxAttrs::default()), Ok(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iommu_port(&self, region: &RegionRef) -> IommuPort {
         IommuPort { system: Arc::downgrade(self.inner()), region: region.id() }
     }
