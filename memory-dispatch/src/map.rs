@@ -232,7 +232,8 @@ impl MapGuard {
     /// here.
     ///
     /// # Errors
-    /// More bytes than were mapped: nothing is written back then, and all of direct memory is marked. Or the fault of the write: an access error if the device
+    /// More bytes than were mapped: nothing is written back then, and all of direct memory is marked. Or the fault of
+    /// the write: an access error if the device
     /// was unplugged, a decode error if the space is gone.
     pub fn unmap(mut self, written: usize) -> Result<(), MapError> {
         if written > self.len {
@@ -338,7 +339,8 @@ fn at_most(rest: u64, len: usize) -> usize {
 
 impl AddressSpace {
     /// Maps up to `len` bytes at `address` for the host. Memory is mapped directly, as far as it is one stretch of host
-    /// memory, and behind an IOMMU to the end of the page; registers are bounced, up to [`SpaceConfig::bounce_budget`](crate::SpaceConfig::bounce_budget) bytes for all such mappings of the
+    /// memory, and behind an IOMMU to the end of the page; registers are bounced, up to
+    /// [`SpaceConfig::bounce_budget`](crate::SpaceConfig::bounce_budget) bytes for all such mappings of the
     /// space together, and read at once if the direction is to read.
     ///
     /// ```
@@ -357,8 +359,10 @@ impl AddressSpace {
     /// ```
     ///
     /// # Errors
-    /// A length of 0 or a hole (a decode error), ROM or a read-only range that is to be written (a decode error), what is no memory for an initiator that
-    /// wants memory only (an access error), a device that does not let itself be read, no bounce buffer left, or no memory of the host's for one (an error).
+    /// A length of 0 or a hole (a decode error), ROM or a read-only range that is to be written (a decode error),
+    /// what is no memory for an initiator that
+    /// wants memory only (an access error), a device that does not let itself be read, no bounce buffer left, or no
+    /// memory of the host's for one (an error).
     pub fn map(
         self: &Arc<Self>,
         address: u64,

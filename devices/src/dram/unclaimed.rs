@@ -8,7 +8,8 @@ use memory_core::{AccessRules, BusFault, MemoryError, Mmio, Region, RegionRef, T
 const START: u64 = 0xa_0000;
 const SIZE: u64 = 0x6_0000;
 
-/// Maps into `pci` what hides RAM below 1 MiB from those who are shown PCI there: reads that no function claims end in a master abort,
+/// Maps into `pci` what hides RAM below 1 MiB from those who are shown PCI there: reads that no function claims end
+/// in a master abort,
 /// which reads all ones.
 ///
 /// QEMU's PCI has a hole there, and RAM shows through; few see it, as its PCs have a VGA and an image of firmware for all of it.

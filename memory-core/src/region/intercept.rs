@@ -48,7 +48,8 @@ impl RegionRef {
         })
     }
 
-    /// Lets writes to `range`, in bytes from the region's start, be queued, but for those to a byte at which an event is. A region with such a range is flushed before
+    /// Lets writes to `range`, in bytes from the region's start, be queued, but for those to a byte at which an event
+    /// is. A region with such a range is flushed before
     /// it is accessed otherwise, see [`RegionRef::set_flush_coalesced`]. QEMU's name: `memory_region_add_coalescing`.
     ///
     /// # Errors

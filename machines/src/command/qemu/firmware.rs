@@ -45,7 +45,8 @@ fn image(path: &str) -> anyhow::Result<(Size, u64, String)> {
 }
 
 impl CommandLine {
-    /// Puts what `-bios` or `-drive if=pflash` says in the place of a board's ROM; `chips` are the names of drives that the board is told of
+    /// Puts what `-bios` or `-drive if=pflash` says in the place of a board's ROM; `chips` are the names of drives
+    /// that the board is told of
     /// itself.
     pub(super) fn firmware(
         &self,

@@ -41,7 +41,8 @@ pub(super) fn device_del(machine: &Arc<Machine>, mut arguments: Arguments) -> Re
     Ok(Outcome::then(json!({}), delete(machine, &id)?))
 }
 
-/// Unplugs what people plugged in as `id`, or asks the guest to let go of it; the event of an end comes after the reply, as programs expect it.
+/// Unplugs what people plugged in as `id`, or asks the guest to let go of it; the event of an end comes after the
+/// reply, as programs expect it.
 pub(super) fn delete(machine: &Machine, id: &str) -> Result<Option<Then>, QmpError> {
     let device = find_plugged(machine, id).ok_or_else(|| QmpError::device_not_found(id))?;
     match machine.ask_to_go(&device.name) {
